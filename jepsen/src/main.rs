@@ -1,0 +1,3 @@
+//! `godown-check`: verdicts on recorded histories, from the command line.
+
+fn main() {}
