@@ -450,6 +450,27 @@ impl Fields {
         Ok(())
     }
 
+    /// The stage, once it is known.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// Takes a field whose value is a bare word, if it is one of those that are words; saves copying the word.
+    pub(crate) fn set_word(&mut self, name: &str, text: &str) -> bool {
+        match (name, text) {
+            ("type", "invoke") => self.kind = Some(Kind::Invoke),
+            ("type", "ok") => self.kind = Some(Kind::Ok),
+            ("type", "fail") => self.kind = Some(Kind::Fail),
+            ("type", "info") => self.kind = Some(Kind::Info),
+            ("process", name) => self.process = Some(Process::Named(Name::of(name))),
+            ("f", name) => self.f = Some(Name::of(name)),
+            ("node", name) => self.more.node = Some(Name::of(name)),
+            ("phase", name) => self.more.phase = Some(Name::of(name)),
+            _ => return false,
+        }
+        true
+    }
+
     /// The event.
     ///
     /// # Errors

@@ -2,18 +2,22 @@
 //!
 //! An [`Event`] is one line of a history: a client invoked something, or learned how it ended. A [`History`] is
 //! the events in the order in which the recorder saw them; that order, never a clock, is what "before" means to
-//! every check. [`History::operations`] pairs each invocation with its completion. [`Writer`] and [`Reader`] move
+//! every check. [`Load`] reads files of any notation. [`History::operations`] pairs each invocation with its completion. [`Writer`] and [`Reader`] move
 //! events to and from JSON lines, one event per line, without holding the whole history.
 //! Nothing here judges; nothing here panics on what a file says.
 
+mod edn;
 mod event;
 mod lines;
+mod load;
+mod log;
 mod name;
 mod operation;
 mod value;
 
 pub use event::{Event, Kind, Process};
 pub use lines::{ReadError, Reader, Writer};
+pub use load::{Format, Independent, Load};
 pub use name::Name;
 pub use operation::{Operation, Outcome, PairError};
 pub use value::{Float, Value};

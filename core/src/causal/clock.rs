@@ -1,0 +1,98 @@
+//! What a replica has seen of a whole partition (Gonçalves et al., "DottedDB", SRDS 2017).
+//!
+//! A clock is a set of dots like a [`Context`], with one more promise: every dot in it has had its effect on the
+//! data that the clock is stored with. From the gap-free bases follows something about each key, also an absent
+//! one: whatever the base covers has been seen, so objects are stored without it
+//! ([`Replica::strip`](crate::replica::Replica::strip)) and get it back when they are read ([`fill`](Clock::fill)). A clock never goes with other data than its own.
+
+use alloc::vec::Vec;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Causal, Context, Dot, DotStore};
+use crate::id::Life;
+
+/// The dots that have had their effect on a partition's data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clock(Context);
+
+impl Clock {
+    /// The clock of an empty partition.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Context::new())
+    }
+
+    /// The clock that has seen exactly `context`.
+    #[must_use]
+    pub const fn from_context(context: Context) -> Self {
+        Self(context)
+    }
+
+    /// The dots seen.
+    #[must_use]
+    pub const fn as_context(&self) -> &Context {
+        &self.0
+    }
+
+    /// Whether the effect of `dot` is in the data.
+    #[must_use]
+    pub fn has(&self, dot: Dot) -> bool {
+        self.0.has(dot)
+    }
+
+    /// Records that the effect of `dot` is in the data.
+    pub fn insert(&mut self, dot: Dot) {
+        self.0.insert(dot);
+    }
+
+    /// Records everything that `other` records.
+    pub fn join(&mut self, other: &Self) {
+        self.0.join(&other.0);
+    }
+
+    /// Adds to an object at rest what the clock and its own visible dots imply.
+    pub fn fill<S: DotStore>(&self, object: &mut Causal<S>) {
+        object.store.add_dots(&mut object.context);
+        object.context.join_bases(&self.0);
+    }
+
+    /// Takes over `peer`'s gap-free bases of the actors in `vouched`: those whose every dot is either in the
+    /// peer's data or was burnt, so that nothing below the base can still arrive.
+    pub fn absorb(&mut self, peer: &Self, vouched: &[Life]) {
+        for &actor in vouched {
+            self.0.raise(actor, peer.0.base(actor));
+        }
+    }
+
+    /// Closes the gaps below the highest dot of each actor in `closed`: lives of this node that have ended, whose
+    /// missing dots never left it.
+    pub fn close(&mut self, closed: &[Life]) {
+        for &actor in closed {
+            self.0.raise(actor, self.0.highest(actor));
+        }
+    }
+
+    /// A 64-bit fingerprint: equal clocks have equal ones.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        for (actor, base) in self.0.bases() {
+            hash.update(&actor.0.to_le_bytes());
+            hash.update(&base.to_le_bytes());
+        }
+        // The tag keeps a base and a single dot with the same numbers apart.
+        hash.update(b"+");
+        for dot in self.0.cloud() {
+            hash.update(&dot.actor.0.to_le_bytes());
+            hash.update(&dot.n.to_le_bytes());
+        }
+        hash.digest()
+    }
+
+    /// The spans of dots in this clock that `other` lacks, as (actor, first, last).
+    #[must_use]
+    pub fn missing_from(&self, other: &Self) -> Vec<(Life, u64, u64)> {
+        self.0.missing_from(&other.0)
+    }
+}

@@ -1,0 +1,284 @@
+//! What a node is told once: who it is, who the others are, how many copies, how long to wait, how much at most.
+//!
+//! [`Settings`] is what a file or a test says. [`Config`] is the same after [`Settings::check`]: nothing in it can
+//! be out of range, and nobody checks again.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::id::NodeId;
+
+/// The most replicas that a key can have; tallies are bit masks of this width.
+pub const REPLICAS_MAX: usize = 64;
+
+/// Upper bounds on everything that a client or a peer could make grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes in a key.
+    pub key_bytes: usize,
+    /// Bytes in a value.
+    pub value_bytes: usize,
+    /// Bytes in a value's content type.
+    pub content_type_bytes: usize,
+    /// Concurrent values that a key may hold; a write that would exceed them is refused.
+    pub siblings: usize,
+    /// Bytes of all siblings of a key together; a write that would exceed them is refused.
+    pub object_bytes: usize,
+    /// Client calls in flight on this node; one more is answered with `Overloaded`.
+    pub calls: usize,
+    /// Requests of peers in flight on this node; one more is refused with `Overloaded`.
+    pub peer_requests: usize,
+    /// Keys in one page of a listing.
+    pub list_page: usize,
+    /// Bytes of objects in one anti-entropy message, beyond the first object.
+    pub sync_bytes: usize,
+    /// Objects in one anti-entropy message.
+    pub sync_objects: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            key_bytes: 1 << 10,
+            value_bytes: 1 << 20,
+            content_type_bytes: 256,
+            siblings: 100,
+            object_bytes: 8 << 20,
+            calls: 1_024,
+            peer_requests: 8_192,
+            list_page: 1_000,
+            sync_bytes: 256 << 10,
+            sync_objects: 128,
+        }
+    }
+}
+
+/// What a configuration says, unchecked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node.
+    pub node: NodeId,
+    /// All members, this node among them, in any order.
+    pub members: Vec<NodeId>,
+    /// Shares that the key space is cut into: a power of two. The same on every member, for ever.
+    pub partitions: u32,
+    /// Copies of each key. With fewer members than this there are as many copies as members.
+    pub replicas: usize,
+    /// Replicas that must answer a read, unless the call asks otherwise.
+    pub r: usize,
+    /// Replicas that must have a write on disk before it is acknowledged, unless the call asks otherwise.
+    pub w: usize,
+    /// How long a request may take, unless the call asks otherwise.
+    pub timeout: Duration,
+    /// The longest timeout that a call may ask for.
+    pub timeout_max: Duration,
+    /// Time between two rounds of anti-entropy with the same peer.
+    pub sync_every: Duration,
+    /// Upper bounds.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// Defaults for `node` among `members`: N = 3, R = W = 2, 256 partitions.
+    #[must_use]
+    pub fn new(node: NodeId, members: Vec<NodeId>) -> Self {
+        Self {
+            node,
+            members,
+            partitions: 256,
+            replicas: 3,
+            r: 2,
+            w: 2,
+            timeout: Duration::from_secs(5),
+            timeout_max: Duration::from_secs(60),
+            sync_every: Duration::from_secs(1),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks everything once.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`] found, with the offending number and its bound.
+    pub fn check(mut self) -> Result<Config, ConfigError> {
+        self.members.sort_unstable();
+        if let Some(twice) = self.members.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(ConfigError::TwoMembersWithOneName(twice[0]));
+        }
+        if self.members.binary_search(&self.node).is_err() {
+            return Err(ConfigError::NotAMember(self.node));
+        }
+        if !self.partitions.is_power_of_two() || self.partitions > 1 << 16 {
+            return Err(ConfigError::Partitions(self.partitions));
+        }
+        if self.replicas == 0 || self.replicas > REPLICAS_MAX {
+            return Err(ConfigError::Replicas(self.replicas));
+        }
+        // A quorum is a promise about copies; with fewer members than copies it is capped with them.
+        let copies = self.replicas.min(self.members.len());
+        for (name, asked) in [("r", self.r), ("w", self.w)] {
+            if asked == 0 || asked > self.replicas {
+                return Err(ConfigError::Quorum {
+                    name,
+                    asked,
+                    replicas: self.replicas,
+                });
+            }
+        }
+        if self.timeout.is_zero() || self.timeout > self.timeout_max {
+            return Err(ConfigError::Timeout {
+                asked: self.timeout,
+                max: self.timeout_max,
+            });
+        }
+        if self.sync_every.is_zero() {
+            return Err(ConfigError::SyncEvery);
+        }
+        let (r, w) = (self.r.min(copies), self.w.min(copies));
+        Ok(Config(Settings {
+            replicas: copies,
+            r,
+            w,
+            ..self
+        }))
+    }
+}
+
+/// [`Settings`] that have been checked.
+#[derive(Clone, Debug)]
+pub struct Config(Settings);
+
+impl core::ops::Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0
+    }
+}
+
+/// What is wrong with some [`Settings`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Two members share an id.
+    #[error("two members have the same name ({0}): every node of a cluster needs its own")]
+    TwoMembersWithOneName(NodeId),
+    /// The node does not stand in its own member list.
+    #[error("this node ({0}) is not in its own list of members: add it")]
+    NotAMember(NodeId),
+    /// Not a power of two, or too many.
+    #[error("partitions = {0}: it must be a power of two of at most 65536")]
+    Partitions(u32),
+    /// None, or too many.
+    #[error("replicas = {0}: it must be between 1 and {REPLICAS_MAX}")]
+    Replicas(usize),
+    /// A quorum that no number of answers could satisfy, or that asks for none.
+    #[error("{name} = {asked}: it must be between 1 and the number of replicas, {replicas}")]
+    Quorum {
+        /// `r` or `w`.
+        name: &'static str,
+        /// What the settings say.
+        asked: usize,
+        /// The number of copies.
+        replicas: usize,
+    },
+    /// Zero, or over the maximum.
+    #[error("a timeout of {asked:?}: it must be above zero and at most {max:?}")]
+    Timeout {
+        /// What the settings say.
+        asked: Duration,
+        /// The bound.
+        max: Duration,
+    },
+    /// Zero.
+    #[error("sync_every is zero: replicas that never compare notes never heal, and zero would never rest")]
+    SyncEvery,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec};
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let members = vec![NodeId(1), NodeId(2), NodeId(3)];
+        Settings::new(NodeId(1), members)
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert!(settings().check().is_ok());
+    }
+
+    #[test]
+    fn a_single_node_runs_with_quorums_of_one() {
+        let config = Settings {
+            members: vec![NodeId(1)],
+            ..settings()
+        }
+        .check()
+        .expect("valid");
+        assert_eq!((config.replicas, config.r, config.w), (1, 1, 1));
+    }
+
+    #[test]
+    fn every_setting_out_of_range_is_named() {
+        let cases = [
+            (
+                Settings {
+                    members: vec![NodeId(2)],
+                    ..settings()
+                },
+                "not in its own list",
+            ),
+            (
+                Settings {
+                    members: vec![NodeId(1), NodeId(1)],
+                    ..settings()
+                },
+                "the same name",
+            ),
+            (
+                Settings {
+                    partitions: 100,
+                    ..settings()
+                },
+                "partitions = 100",
+            ),
+            (
+                Settings {
+                    partitions: 0,
+                    ..settings()
+                },
+                "partitions = 0",
+            ),
+            (
+                Settings {
+                    replicas: 65,
+                    ..settings()
+                },
+                "replicas = 65",
+            ),
+            (Settings { r: 4, ..settings() }, "r = 4"),
+            (Settings { w: 0, ..settings() }, "w = 0"),
+            (
+                Settings {
+                    timeout: Duration::ZERO,
+                    ..settings()
+                },
+                "a timeout of 0",
+            ),
+            (
+                Settings {
+                    sync_every: Duration::ZERO,
+                    ..settings()
+                },
+                "sync_every",
+            ),
+        ];
+        for (settings, words) in cases {
+            let error = settings.check().expect_err(words).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

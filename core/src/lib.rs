@@ -1,0 +1,47 @@
+//! Godown's replication protocol as one deterministic state machine without I/O.
+//!
+//! A [`Node`](node::Node) takes one [`Input`](input::Input) at a time and appends
+//! [`Effect`](effect::Effect)s to a buffer: messages to send, replies to give, rows to read, write and scan.
+//! It owns no clock, socket, file, thread or source of randomness; a driver hands in the time, carries out the
+//! effects and reports their completions. The same inputs give the same effects on every machine, which is what
+//! lets a simulator run years of bad weather in minutes and replay any of it.
+//!
+//! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
+//! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `replica`), vocabulary (`message`, `input`, `effect`,
+//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `sync`), and on top `node`.
+//! `wire` and `stored` turn messages and rows into bytes.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+#[macro_use]
+mod plant;
+
+pub mod config;
+pub mod id;
+pub mod key;
+pub mod time;
+
+pub mod causal;
+pub mod hlc;
+pub mod kind;
+pub mod layout;
+pub mod quorum;
+pub mod replica;
+pub mod token;
+
+pub mod effect;
+pub mod input;
+pub mod message;
+pub mod note;
+pub mod stats;
+
+mod frozen;
+
+pub mod node;
+pub mod stored;
+pub mod wire;
+
+#[cfg(feature = "simulation")]
+pub use plant::{Plant, Plants};

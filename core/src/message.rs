@@ -1,0 +1,355 @@
+//! What nodes say to each other.
+//!
+//! A request names itself by an [`OpId`], and its answer repeats it. Any message may be lost, doubled, delayed or
+//! overtaken; none may arrive altered (`wire` sees to that).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::causal::{Clock, Context, Dot};
+use crate::id::{Life, OpId};
+use crate::key::{Key, Partition};
+use crate::kind::Object;
+
+/// One message between two nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// To a primary: be the coordinator of this write.
+    Forward {
+        /// The request.
+        op: OpId,
+        /// The life that it is meant for: another one may have carried it out already.
+        to: Life,
+        /// Every forward of this origin below this number has been answered or given up.
+        floor: u64,
+        /// What to write.
+        change: Change,
+        /// Replicas that must have it on disk.
+        w: u8,
+        /// What is left of the client's time.
+        timeout: Duration,
+    },
+    /// The outcome of a [`Forward`](Self::Forward): what the writer has seen now, or why it failed.
+    Forwarded {
+        /// The request.
+        op: OpId,
+        /// The context to hand to the client.
+        outcome: Result<Context, Failure>,
+    },
+    /// To a replica: join this delta in.
+    Store {
+        /// The request.
+        op: OpId,
+        /// The key.
+        key: Key,
+        /// The one dot that the delta adds to clocks.
+        dot: Dot,
+        /// The delta.
+        delta: Object,
+    },
+    /// The delta is on the replica's disk, or why not.
+    Stored {
+        /// The request.
+        op: OpId,
+        /// Nothing, or the reason.
+        outcome: Result<(), Refusal>,
+    },
+    /// To a replica: what do you hold?
+    Fetch {
+        /// The request.
+        op: OpId,
+        /// The key.
+        key: Key,
+    },
+    /// What the replica holds, with everything that its clock implies.
+    Fetched {
+        /// The request.
+        op: OpId,
+        /// The object, or the reason why there is none to give.
+        outcome: Result<Object, Refusal>,
+    },
+    /// To a stale replica: join what a quorum was found to hold. It is not answered.
+    Repair {
+        /// The key.
+        key: Key,
+        /// The join of what the replicas answered.
+        object: Object,
+    },
+    /// Anti-entropy, opening: one number for all clocks that both nodes hold.
+    Probe {
+        /// The request.
+        op: OpId,
+        /// Of the sender's clocks of the shared partitions, in order.
+        digest: u64,
+    },
+    /// The answer to a [`Probe`](Self::Probe).
+    Probed {
+        /// The request.
+        op: OpId,
+        /// Whether the clocks are equal, and where not.
+        outcome: Probed,
+    },
+    /// Anti-entropy: here is what I have seen of this partition; what am I missing?
+    Ask {
+        /// The request.
+        op: OpId,
+        /// The partition.
+        partition: Partition,
+        /// What the sender has seen.
+        clock: Clock,
+    },
+    /// The answer to an [`Ask`](Self::Ask).
+    Give {
+        /// The request.
+        op: OpId,
+        /// What was missing.
+        given: Given,
+    },
+    /// Anti-entropy, when the log does not reach back: all objects of a partition, a page at a time.
+    Pull {
+        /// The request.
+        op: OpId,
+        /// The partition.
+        partition: Partition,
+        /// The last key of the page before; None for the first page.
+        after: Option<Key>,
+    },
+    /// The answer to a [`Pull`](Self::Pull).
+    Page {
+        /// The request.
+        op: OpId,
+        /// Objects in key order, or the reason why there are none to give.
+        outcome: Result<Page, Refusal>,
+    },
+    /// To a replica: which keys do you hold?
+    List {
+        /// The request.
+        op: OpId,
+        /// The first partition to look into.
+        first: Partition,
+        /// The last one.
+        last: Partition,
+        /// Begin after this key of the first partition.
+        after: Option<Key>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// The answer to a [`List`](Self::List).
+    Listed {
+        /// The request.
+        op: OpId,
+        /// The keys, or the reason why there are none to give.
+        outcome: Result<Listed, Refusal>,
+    },
+}
+
+/// A client's change to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: Key,
+    /// What the client has seen of it; what this covers is replaced.
+    pub seen: Context,
+    /// The new value, or None to delete.
+    pub value: Option<Value>,
+}
+
+/// A client's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Any bytes.
+    pub bytes: Bytes,
+    /// Any bytes too; empty when none was named.
+    pub content_type: Bytes,
+}
+
+/// How the clocks of two nodes compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// Equal.
+    Equal {
+        /// The shared partitions that the answering node is not complete in, in order.
+        incomplete: Vec<Partition>,
+    },
+    /// Not equal: the digest of each shared partition's clock, in order.
+    Differ {
+        /// One number per shared partition.
+        digests: Vec<u64>,
+    },
+}
+
+/// What one replica gives another that has asked for what it is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The partition.
+    pub partition: Partition,
+    /// What the giver has seen.
+    pub clock: Clock,
+    /// The actors that the giver vouches for: its own lives.
+    pub vouched: Vec<Life>,
+    /// Whether the giver is complete.
+    pub complete: bool,
+    /// Whether the giver's log reaches back far enough to name everything that is missing.
+    pub reaches: bool,
+    /// Whether there is more than fits: ask again.
+    pub more: bool,
+    /// The objects that the missing dots have changed.
+    pub objects: Vec<GivenObject>,
+}
+
+/// An object, whole, and the dots whose effect it is known to include.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenObject {
+    /// The key.
+    pub key: Key,
+    /// Those of the missing dots that changed this key.
+    pub dots: Vec<Dot>,
+    /// The object with everything that the giver's clock implies.
+    pub object: Object,
+}
+
+/// A page of a partition's objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// What the giver had seen before it read the page.
+    pub clock: Clock,
+    /// Whether the giver is complete.
+    pub complete: bool,
+    /// Every object whose key lies after the one asked for, up to `end`.
+    pub objects: BTreeMap<Key, Object>,
+    /// The key up to which this page is exhaustive; None when it reaches the end of the partition.
+    pub end: Option<Key>,
+}
+
+/// Keys that hold a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// In order of partition, then key.
+    pub keys: Vec<Key>,
+    /// Where to go on: a key after which more may follow in the span asked for; None at its end.
+    pub next: Option<Key>,
+}
+
+/// Why a replica did not do what a peer asked. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has lost its data, or is new, and has not caught up.
+    #[error("the replica is still catching up with the others")]
+    CatchingUp,
+    /// The key's row does not match its checksum.
+    #[error("the replica's copy is damaged")]
+    Damaged,
+    /// The disk refused.
+    #[error("the replica's disk refused")]
+    Storage,
+    /// Too many requests at once.
+    #[error("the replica is overloaded")]
+    Overloaded,
+    /// The request was meant for an earlier life of the node; this is its present one.
+    #[error("the node has restarted since (it is {0} now)")]
+    OtherLife(Life),
+    /// The node does not hold that key or partition: the member lists differ.
+    #[error("the node does not hold that key: its member list differs")]
+    NotHeld,
+    /// The node has found another that uses its identity, and serves nothing any more.
+    #[error("the node is fenced: another one uses its identity")]
+    Fenced,
+    /// The write would exceed a limit on siblings.
+    #[error("the key has {siblings} siblings of {bytes} bytes together, at or over the limit")]
+    TooManySiblings {
+        /// How many there are.
+        siblings: u32,
+        /// Their size together.
+        bytes: u64,
+    },
+}
+
+/// Why a client's call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Too many calls in flight on this node. Nothing was done.
+    #[error("{limit} calls are in flight on this node already: try again")]
+    Overloaded {
+        /// How many may be in flight.
+        limit: u32,
+    },
+    /// Time ran out. A write may have reached some replicas, and may still surface.
+    #[error("{acks} of {replicas} replicas answered in time; {needed} were needed")]
+    Timeout {
+        /// Replicas that said yes.
+        acks: u8,
+        /// How many had to.
+        needed: u8,
+        /// How many there are.
+        replicas: u8,
+    },
+    /// Too many replicas refused; the last reason. A write may have reached the others, and may still surface.
+    #[error("{acks} of {replicas} replicas answered and {needed} were needed; the last refusal: {last}")]
+    Refused {
+        /// Replicas that said yes.
+        acks: u8,
+        /// How many had to.
+        needed: u8,
+        /// How many there are.
+        replicas: u8,
+        /// The last reason given.
+        last: Refusal,
+    },
+    /// No primary took the write. Nothing was done.
+    #[error("no replica took the write: {0}")]
+    NotTaken(Refusal),
+    /// The key is empty.
+    #[error("the key is empty")]
+    KeyEmpty,
+    /// The key is too long.
+    #[error("the key is {bytes} bytes long; the limit is {max}")]
+    KeyTooLong {
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The value is too large.
+    #[error("the value is {bytes} bytes long; the limit is {max}")]
+    ValueTooLarge {
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The content type is too long.
+    #[error("the content type is {bytes} bytes long; the limit is {max}")]
+    ContentTypeTooLong {
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A quorum that no number of answers could satisfy.
+    #[error("{asked} replicas were asked for; a key has {replicas}")]
+    BadQuorum {
+        /// What the call asked for.
+        asked: u8,
+        /// How many replicas a key has.
+        replicas: u8,
+    },
+    /// A timeout of zero or over the maximum.
+    #[error("a timeout of {asked:?} was asked for; it must be above zero and at most {max:?}")]
+    BadTimeout {
+        /// What the call asked for.
+        asked: Duration,
+        /// The maximum.
+        max: Duration,
+    },
+}
+
+impl Failure {
+    /// Whether a write that failed so is certain to have changed nothing anywhere.
+    #[must_use]
+    pub const fn is_certain(&self) -> bool {
+        !matches!(self, Self::Timeout { .. } | Self::Refused { .. })
+    }
+}

@@ -1,0 +1,49 @@
+//! Things worth telling an operator. They carry facts; the driver chooses words, levels and places.
+
+use alloc::string::String;
+
+use crate::id::NodeId;
+use crate::key::{Key, Partition};
+
+/// One remarkable event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Another node uses this node's life, or knows more of it than this node ever minted. This node serves nothing
+    /// any more: two actors with one name would lose writes silently.
+    Fenced {
+        /// The node whose message showed it.
+        by: NodeId,
+    },
+    /// A partition has caught up since it was empty, and answers reads now.
+    CaughtUp {
+        /// The partition.
+        partition: Partition,
+    },
+    /// A key's row does not match its checksum, or could not be read. The key is not served from here.
+    Damaged {
+        /// The key.
+        key: Key,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A write to disk failed; what waited for it has been refused.
+    WriteFailed {
+        /// What the driver said.
+        reason: String,
+    },
+    /// A scan of the disk failed; what waited for it has been refused or will be tried again.
+    ScanFailed {
+        /// What the driver said.
+        reason: String,
+    },
+    /// A peer's dates lie further in the future than is believed.
+    DriftRefused {
+        /// The peer.
+        from: NodeId,
+    },
+    /// A message came from somebody who is not a member, or does not fit this node's member list. It was ignored.
+    Stranger {
+        /// Who sent it.
+        from: NodeId,
+    },
+}

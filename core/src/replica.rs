@@ -1,0 +1,240 @@
+//! One partition on one node: its clock, its log from dot to key, and what its other replicas are known to have.
+//!
+//! The clock here is never ahead of the one on disk. On disk it is a checkpoint plus one log row per dot since; a
+//! log row lands in one atomic write with the object that the dot changed, so clock and data cannot part. A
+//! checkpoint lands in one write with the removal of the log rows that it makes superfluous.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::causal::{Clock, Dot, DotStore};
+use crate::id::{Life, NodeId};
+use crate::key::Key;
+use crate::kind::Object;
+
+/// What is written of a replica beside its objects and its log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What the data has seen; log rows add to it.
+    pub clock: Clock,
+    /// Per actor the number up to which the log may be incomplete: rows were dropped, or never came because the data
+    /// arrived as a whole.
+    pub floor: BTreeMap<Life, u64>,
+    /// Whether the replica has caught up with the others since it was empty.
+    pub complete: bool,
+}
+
+/// A partition's state in memory, its objects apart.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub struct Replica {
+    clock: Clock,
+    log: BTreeMap<Dot, Key>,
+    floor: BTreeMap<Life, u64>,
+    seen: BTreeMap<NodeId, Clock>,
+    minted: u64,
+    /// Whether this replica may answer reads: it has been complete once and has not lost its data since.
+    pub complete: bool,
+    /// Peers that it has caught up with since it was empty, and whether each was itself complete.
+    pub caught_up: BTreeMap<NodeId, bool>,
+    /// Keys whose objects at rest remember more than the clock's bases imply: to be stripped once those have risen.
+    pub residual: BTreeSet<Key>,
+    /// Whether a checkpoint is on its way to disk; there is never a second one beside it.
+    pub checkpointing: bool,
+}
+
+impl Replica {
+    /// The replica that `checkpoint` and the log rows since describe. `closed` are earlier lives of this node.
+    #[must_use]
+    pub fn load(checkpoint: Checkpoint, log: BTreeMap<Dot, Key>, closed: &[Life]) -> Self {
+        let mut clock = checkpoint.clock;
+        for &dot in log.keys() {
+            clock.insert(dot);
+        }
+        clock.close(closed);
+        Self {
+            clock,
+            log,
+            floor: checkpoint.floor,
+            complete: checkpoint.complete,
+            ..Self::default()
+        }
+    }
+
+    /// What the data has seen.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Log rows not yet dropped.
+    #[must_use]
+    pub fn log_len(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The highest number minted in this life.
+    #[must_use]
+    pub const fn minted(&self) -> u64 {
+        self.minted
+    }
+
+    /// A new dot of this node's current life. It counts as seen only once [`landed`](Self::landed) or burnt.
+    pub fn mint(&mut self, life: Life) -> Dot {
+        self.minted += 1;
+        Dot {
+            actor: life,
+            n: self.minted,
+        }
+    }
+
+    /// A write with these dots of `key` is on disk.
+    pub fn landed(&mut self, key: &Key, dots: &[Dot]) {
+        for &dot in dots {
+            self.clock.insert(dot);
+            self.log.insert(dot, key.clone());
+        }
+    }
+
+    /// A minted dot's write has failed: it never was, and never will be, on any key.
+    pub fn burnt(&mut self, dot: Dot) {
+        self.clock.insert(dot);
+    }
+
+    /// A checkpoint that holds `clock` is on disk.
+    pub fn absorbed(&mut self, clock: &Clock) {
+        self.clock.join(clock);
+    }
+
+    /// All that `clock` covers has arrived as objects, without log rows: the log does not reach below it.
+    pub fn raise_floor(&mut self, clock: &Clock) {
+        for actor in clock.as_context().actors() {
+            let floor = self.floor.entry(actor).or_default();
+            *floor = clock.as_context().highest(actor).max(*floor);
+        }
+    }
+
+    /// An object read from disk, with what the clock implies.
+    #[must_use]
+    pub fn fill(&self, mut object: Object) -> Object {
+        self.clock.fill(&mut object);
+        object
+    }
+
+    /// An object for the disk, without what the clock implies once `dots` have landed with it. None when nothing
+    /// is left of it: a delete that every base covers leaves no trace.
+    #[must_use]
+    pub fn strip(&self, mut object: Object, dots: &[Dot]) -> Option<Object> {
+        // The write carries the dots' log rows, so on disk the clock has them the moment that the object is there.
+        let base = |actor| {
+            let base = self.clock.as_context().base(actor);
+            dots.iter().fold(base, |base, dot| {
+                if dot.actor == actor && dot.n == base + 1 {
+                    dot.n
+                } else {
+                    base
+                }
+            })
+        };
+        object.context.drop_up_to(base);
+        let store = &object.store;
+        object.context.retain_cloud(|dot| !store.has(dot));
+        (!object.store.is_empty() || !object.context.is_empty()).then_some(object)
+    }
+
+    /// The dots of the log that `theirs` lacks, by key; and whether the log reaches back far enough to name all.
+    #[must_use]
+    pub fn missing(&self, theirs: &Clock) -> (BTreeMap<&Key, Vec<Dot>>, bool) {
+        let mut keys: BTreeMap<&Key, Vec<Dot>> = BTreeMap::new();
+        let mut reaches = true;
+        for (actor, first, last) in self.clock.missing_from(theirs) {
+            reaches &= first > self.floor.get(&actor).copied().unwrap_or(0);
+            let span = Dot { actor, n: first }..=Dot { actor, n: last };
+            for (&dot, key) in self.log.range(span) {
+                keys.entry(key).or_default().push(dot);
+            }
+        }
+        (keys, reaches)
+    }
+
+    /// `peer` is known to have everything in `clock`.
+    pub fn peer_has(&mut self, peer: NodeId, clock: &Clock) {
+        // Replaced, not joined: a peer that lost its disk has less than it had, and must be believed.
+        self.seen.insert(peer, clock.clone());
+    }
+
+    /// What `peer` said last about what it has seen.
+    #[must_use]
+    pub fn seen_by(&self, peer: NodeId) -> Option<&Clock> {
+        self.seen.get(&peer)
+    }
+
+    /// Log rows that every one of `peers` is known to have in its gap-free base, at most `max` of them, and the
+    /// floor that dropping them gives.
+    #[must_use]
+    pub fn droppable(&self, peers: &[NodeId], max: usize) -> (Vec<Dot>, BTreeMap<Life, u64>) {
+        let empty = Clock::new();
+        let everywhere = |actor: Life| {
+            peers
+                .iter()
+                .map(|peer| self.seen.get(peer).unwrap_or(&empty).as_context().base(actor))
+                .chain([self.clock.as_context().base(actor)])
+                .min()
+                .unwrap_or(0)
+        };
+        let mut floor = self.floor.clone();
+        let mut dots = Vec::new();
+        let mut bound: Option<(Life, u64)> = None;
+        for &dot in self.log.keys() {
+            if bound.is_none_or(|(actor, _)| actor != dot.actor) {
+                bound = Some((dot.actor, everywhere(dot.actor)));
+            }
+            if bound.is_some_and(|(_, up_to)| dot.n <= up_to) {
+                if dots.len() == max {
+                    break;
+                }
+                dots.push(dot);
+                let lowest = floor.entry(dot.actor).or_default();
+                *lowest = dot.n.max(*lowest);
+            }
+        }
+        (dots, floor)
+    }
+
+    /// The log rows of `dots` are being dropped.
+    pub fn drop_log(&mut self, dots: &[Dot], floor: BTreeMap<Life, u64>) {
+        for dot in dots {
+            self.log.remove(dot);
+        }
+        self.floor = floor;
+    }
+
+    /// What to write beside the objects and the log, with `absorbed` on top of what this replica has seen.
+    #[must_use]
+    pub fn checkpoint(&self, absorbed: Option<&Clock>) -> Checkpoint {
+        let mut clock = self.clock.clone();
+        if let Some(absorbed) = absorbed {
+            clock.join(absorbed);
+        }
+        Checkpoint {
+            clock,
+            floor: self.floor.clone(),
+            complete: self.complete,
+        }
+    }
+
+    /// Panics when the parts disagree.
+    pub fn check(&self, life: Life) {
+        let context = self.clock.as_context();
+        for (&dot, key) in &self.log {
+            assert!(
+                context.has(dot),
+                "the log names {dot} of {key}, which the clock has not seen"
+            );
+        }
+        assert!(
+            context.highest(life) <= self.minted,
+            "the clock has dots of this life that it never minted"
+        );
+    }
+}
