@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! `godown`: the server and its command line.
+//!
+//! This file knows the verbs and nothing else: each is a module with `Args` (its flags) and `run`, which gives the
+//! exit code or the reason why it could not do its work. What a verb prints for its user goes to stdout, logs and
+//! errors go to stderr. The core that is built in here never has the `simulation` feature, so no planted bug.
+
+mod config;
+mod serve;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The process allocates many small, short-lived buffers on few threads; mimalloc is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What `--version` says beyond the name.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nplants: none");
+
+/// A leaderless replicated key-value store.
+#[derive(Parser)]
+#[command(name = "godown", version = VERSION)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run one node.
+    Serve(serve::Args),
+    /// Print every setting with its default, as a configuration file.
+    Config(config::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome: Result<ExitCode, Box<dyn Error>> = match Cli::parse().verb {
+        Verb::Serve(args) => serve::run(args),
+        Verb::Config(args) => config::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("godown: {error}");
+        ExitCode::FAILURE
+    })
+}
