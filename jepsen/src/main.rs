@@ -1,3 +1,276 @@
 //! `godown-check`: verdicts on recorded histories, from the command line.
+//!
+//! Reads each file, judges it, and says so: in words on the standard output, or as `results.json` with `--json`. What
+//! cannot be read goes to the standard error, and one bad file does not keep the others from being judged. The exit
+//! code is the worst of all files. A progress bar shows on a terminal while something takes long.
 
-fn main() {}
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use godown_jepsen::check::{self, FailedCas, Model, Nil, Options, Report, Verdict};
+use godown_jepsen::history::{Format, History, Independent, Load};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Judges recorded histories: linearizability, lost updates, convergence.
+///
+/// A history is a file of events, one for each call that a client made and one for how it ended: Godown's JSON lines,
+/// Jepsen's history.edn, a JSON document, or Jepsen's text log. Registers must behave like one copy; keys
+/// with siblings must lose nothing that was acknowledged, show nothing that was replaced, and end equal on all nodes.
+#[derive(Parser)]
+#[command(
+    name = "godown-check",
+    version,
+    after_help = "Exit codes: 0 every history is valid, 1 one is violated, 2 one is unknown, 3 one cannot be read or \
+                  judged.\nOf several histories the worst counts: 3, then 1, then 2.\n\n\
+                  Examples:\n  godown-check runs/demo/history.jsonl\n  \
+                  godown-check --model register --nil unknown store/latest/history.edn"
+)]
+struct Arguments {
+    /// The histories; "-" is the standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// What the history is of
+    #[arg(long, value_enum, default_value_t = ModelArgument::Auto)]
+    model: ModelArgument,
+
+    /// How the file is written
+    #[arg(long, value_enum, default_value_t = FormatArgument::Auto)]
+    format: FormatArgument,
+
+    /// What an acknowledged read of nil means: absent as in porcupine, unknown as in knossos
+    #[arg(long, value_enum, default_value_t = NilArgument::Absent)]
+    nil: NilArgument,
+
+    /// What a failed cas means: nothing, as in knossos, or that it met another value, as in porcupine
+    #[arg(long, value_enum, default_value_t = FailedCasArgument::Ignore)]
+    failed_cas: FailedCasArgument,
+
+    /// Take values for tuples [key value] (found out by default)
+    #[arg(long, overrides_with = "no_independent")]
+    independent: bool,
+
+    /// Take values for values, even if all are pairs
+    #[arg(long)]
+    no_independent: bool,
+
+    /// Give up on a history after this many seconds; what is not judged by then is unknown
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+
+    /// Print the reports as JSON, one line for each history
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModelArgument {
+    /// Siblings if events say what had been seen, else register
+    Auto,
+    /// One copy of each key: read, write, delete, cas
+    Register,
+    /// All concurrent values of each key: read, write, delete
+    Siblings,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArgument {
+    /// Found out from the content
+    Auto,
+    /// One JSON object per line
+    Jsonl,
+    /// One JSON document
+    Json,
+    /// Jepsen's history.edn
+    Edn,
+    /// Jepsen's text log
+    Log,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum NilArgument {
+    /// The register held nothing
+    Absent,
+    /// The read says nothing
+    Unknown,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FailedCasArgument {
+    /// It says nothing
+    Ignore,
+    /// It met another value
+    Check,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text
+        .parse::<f64>()
+        .map_err(|_| "expected a number of seconds, such as 30 or 0.5".to_owned())?;
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+impl Arguments {
+    fn load(&self) -> Load {
+        Load {
+            format: match self.format {
+                FormatArgument::Auto => Format::Auto,
+                FormatArgument::Jsonl => Format::Lines,
+                FormatArgument::Json => Format::Json,
+                FormatArgument::Edn => Format::Edn,
+                FormatArgument::Log => Format::Log,
+            },
+            independent: match (self.independent, self.no_independent) {
+                (true, _) => Independent::Yes,
+                (_, true) => Independent::No,
+                _ => Independent::Auto,
+            },
+        }
+    }
+
+    fn model(&self) -> Model {
+        match self.model {
+            ModelArgument::Auto => Model::Auto,
+            ModelArgument::Register => Model::Register,
+            ModelArgument::Siblings => Model::Siblings,
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            nil: match self.nil {
+                NilArgument::Absent => Nil::Absent,
+                NilArgument::Unknown => Nil::Unknown,
+            },
+            failed_cas: match self.failed_cas {
+                FailedCasArgument::Check => FailedCas::Check,
+                FailedCasArgument::Ignore => FailedCas::Ignore,
+            },
+            timeout: self.timeout,
+            ..Options::default()
+        }
+    }
+}
+
+/// The exit codes, in the order in which they win over each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Exit {
+    Valid,
+    Unknown,
+    Violated,
+    Bad,
+}
+
+impl Exit {
+    fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Exit::Valid => 0,
+            Exit::Violated => 1,
+            Exit::Unknown => 2,
+            Exit::Bad => 3,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        // clap would exit with 2 on bad arguments, which here means "unknown".
+        let code = if error.use_stderr() { 3 } else { 0 };
+        let _ = error.print();
+        std::process::exit(code)
+    });
+    let mut worst = Exit::Valid;
+    for file in &arguments.files {
+        let exit = match judge(&arguments, file) {
+            Ok(report) => match print(&report, arguments.json) {
+                Ok(()) => match report.verdict {
+                    Verdict::Valid => Exit::Valid,
+                    Verdict::Unknown => Exit::Unknown,
+                    Verdict::Violated => Exit::Violated,
+                },
+                // Nobody reads on: the verdict still counts for the exit code of what was read.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return worst.code(),
+                Err(error) => complain(&format!("the verdict cannot be written: {error}")),
+            },
+            Err(reason) => complain(&reason),
+        };
+        worst = worst.max(exit);
+    }
+    worst.code()
+}
+
+fn complain(reason: &str) -> Exit {
+    let _ = writeln!(io::stderr(), "error: {reason}");
+    Exit::Bad
+}
+
+fn print(report: &Report, is_json: bool) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    if is_json {
+        serde_json::to_writer(&mut output, report)?;
+        writeln!(output)?;
+    } else {
+        write!(output, "{report}")?;
+    }
+    output.flush()
+}
+
+/// Reads and judges one file.
+///
+/// # Errors
+/// In words, with file and line, why it cannot be read or judged.
+fn judge(arguments: &Arguments, file: &std::path::Path) -> Result<Report, String> {
+    let load = arguments.load();
+    let history = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::stdin(), &mut bytes)
+            .map_err(|error| format!("standard input: {error}"))?;
+        load.bytes("standard input", &bytes)
+    } else {
+        load.path(file)
+    };
+    let history = history.map_err(|error| error.to_string())?;
+    let options = arguments.options();
+    with_progress(&history, &options.progress, || {
+        check::run(&history, arguments.model(), &options)
+    })
+    .map_err(|error| error.to_string())
+}
+
+/// Runs `work` and, on a terminal, shows how far it is once it takes longer than a moment.
+fn with_progress<T>(history: &History, done: &Arc<AtomicU64>, work: impl FnOnce() -> T) -> T {
+    const MOMENT: Duration = Duration::from_millis(300);
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    let operations = history.events.len() as u64 / 2;
+    let done = Arc::clone(done);
+    let (finish, finished) = mpsc::channel::<()>();
+    let show = move || {
+        let mut bar = None;
+        while finished.recv_timeout(MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let bar: &mut ProgressBar = bar.get_or_insert_with(|| {
+                let template = "{spinner} {bar:40} {human_pos}/{human_len} operations, {elapsed}";
+                let style =
+                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+                ProgressBar::new(operations).with_style(style)
+            });
+            bar.tick();
+            bar.set_position(done.load(Ordering::Relaxed));
+        }
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(show);
+        let result = work();
+        drop(finish);
+        result
+    })
+}

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::event::Fields;
-use super::{Event, ReadError, Value};
+use super::{Event, Process, ReadError, Value};
 
 /// How deep values may nest.
 const DEPTH_MAX: u32 = 100;
@@ -175,6 +175,7 @@ impl<'a> Parser<'a> {
                 fields.set(&name, value).map_err(Trouble::Wrong)?;
             }
         }
+        fields.assume_process(Process::Client(0));
         Ok(fields.finish().map_err(Trouble::Wrong)?.line_at(line))
     }
 
@@ -445,7 +446,7 @@ fn scalar(word: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, Process};
+    use super::super::Kind;
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Event>, String> {

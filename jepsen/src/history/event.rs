@@ -450,6 +450,11 @@ impl Fields {
         Ok(())
     }
 
+    /// Says who it was if the record does not: histories of a single process may leave it out.
+    pub(crate) fn assume_process(&mut self, process: Process) {
+        self.process.get_or_insert(process);
+    }
+
     /// The stage, once it is known.
     pub(crate) fn kind(&self) -> Option<Kind> {
         self.kind

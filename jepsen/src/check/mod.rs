@@ -1,0 +1,121 @@
+//! Rules, and verdicts on histories that should keep them.
+//!
+//! [`linearizable`] judges registers; [`siblings`] judges keys whose concurrent writes all survive; [`convergence`]
+//! judges whether all nodes ended equal; [`auto`] finds out which of them a history asks for. Each takes a whole
+//! [`History`] and returns a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
+
+mod convergence;
+mod register;
+mod report;
+mod siblings;
+mod wgl;
+
+use std::collections::HashMap;
+
+pub use convergence::convergence;
+pub use register::{FailedCas, Nil, Options, linearizable};
+pub use report::{Anomaly, Check, Explanation, Place, Report, Unknown, Verdict, Violation};
+pub use siblings::siblings;
+
+use crate::history::{Event, History, Kind, Operation, PairError, Value};
+
+/// Why a history could not be judged at all.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// Its events do not make up operations.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// An operation's value is not what its function takes.
+    #[error("{at}: {expected}")]
+    Malformed {
+        /// File and line, or the event's position.
+        at: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// What a history is a history of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Model {
+    /// Find out: siblings if any event says what had been seen or is a final read of a list, registers if all its
+    /// functions are a register's, unknown otherwise.
+    #[default]
+    Auto,
+    /// Registers that should behave like one copy.
+    Register,
+    /// Keys that keep all concurrent values.
+    Siblings,
+}
+
+/// Judges a history by the rules that it asks for.
+///
+/// # Errors
+/// See [`run`].
+pub fn auto(history: &History, options: &Options) -> Result<Report, CheckError> {
+    run(history, Model::Auto, options)
+}
+
+/// Judges a history by every rule of a model.
+///
+/// # Errors
+/// A history whose events do not make up operations, or an operation with a value that its function cannot have.
+pub fn run(history: &History, model: Model, options: &Options) -> Result<Report, CheckError> {
+    match model {
+        Model::Auto if history.events.iter().any(is_of_siblings) => run(history, Model::Siblings, options),
+        Model::Auto => match stranger_to_registers(history) {
+            Some(stranger) => Ok(unknown_model(history, &stranger)),
+            None => run(history, Model::Register, options),
+        },
+        Model::Register => linearizable(history, options),
+        Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
+    }
+}
+
+/// What a history has that no register's history has, if anything; in words.
+fn stranger_to_registers(history: &History) -> Option<String> {
+    let mut events = history.events.iter().filter(|event| event.process().is_client());
+    events.find_map(
+        |event| match (event.f().as_str(), event.kind(), event.value_of()) {
+            ("read" | "get", Kind::Ok, Some(Value::Map(_) | Value::List(_))) => {
+                Some("a read of several values".to_owned())
+            }
+            ("read" | "get" | "write" | "put" | "cas" | "delete", ..) => None,
+            (f, ..) => Some(format!("\"{f}\"")),
+        },
+    )
+}
+
+fn unknown_model(history: &History, stranger: &str) -> Report {
+    let mut check = Check::new("model");
+    check.wonder(
+        None,
+        format!("no rule is known for a history with {stranger}; choose one with --model"),
+    );
+    Report::new(&history.source, vec![check])
+}
+
+fn is_of_siblings(event: &Event) -> bool {
+    let is_final = event.phase_of().is_some_and(|phase| *phase == FINAL);
+    event.seen_of().is_some() || is_final && matches!(event.value_of(), Some(Value::List(_)))
+}
+
+/// The phase of reads after everything came to rest.
+const FINAL: &str = "final";
+
+/// Operations by key, keys in order; operations without a key are on the key nil.
+fn keys<'h>(operations: &[Operation<'h>]) -> Vec<(&'h Value, Vec<Operation<'h>>)> {
+    static NONE: Value = Value::Null;
+    let mut numbers: HashMap<&Value, usize> = HashMap::new();
+    let mut keys: Vec<(&Value, Vec<Operation<'h>>)> = Vec::new();
+    for operation in operations {
+        let key = operation.key().unwrap_or(&NONE);
+        let number = *numbers.entry(key).or_insert_with(|| {
+            keys.push((key, Vec::new()));
+            keys.len() - 1
+        });
+        keys[number].1.push(*operation);
+    }
+    keys.sort_by_key(|(key, _)| *key);
+    keys
+}

@@ -1,0 +1,636 @@
+//! Linearizability of registers, key by key.
+//!
+//! A history is linearizable if each key's part of it is (Herlihy and Wing, 1990), so every key is judged alone, in
+//! parallel, and the results stand in the order of the keys. This file turns operations into the calls that the
+//! search in `wgl` understands, and a failed search into an explanation: it relaxes the history (leaves reads out, lets
+//! writes take effect whenever they like) as far as it still fails, so that only the calls that matter are told.
+//! What a read of nothing and a failed cas mean is an option, because recorders differ.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
+use super::wgl::{self, Budget, Call, Decision, Step};
+use super::{CheckError, keys};
+use crate::history::{History, Operation, Outcome, Value};
+
+/// What an acknowledged read of nothing means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nil {
+    /// The register held nothing: it had not been written, or had been deleted. As porcupine.
+    #[default]
+    Absent,
+    /// The recorder did not know what was read; such a read explains itself. As knossos.
+    Unknown,
+}
+
+/// What a cas that certainly failed means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailedCas {
+    /// It did not happen, for whatever reason: a refusal, a full queue, another value. As knossos.
+    #[default]
+    Ignore,
+    /// The register did not hold the expected value at some time during the call. As porcupine.
+    Check,
+}
+
+/// How to judge registers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What a read of nothing means.
+    pub nil: Nil,
+    /// What a failed cas means.
+    pub failed_cas: FailedCas,
+    /// How long to try, for all keys together; then what is left is unknown.
+    pub timeout: Option<Duration>,
+    /// How many steps to take for one key; then it is unknown.
+    pub steps_max: u64,
+    /// How many configurations to remember for one key (up to a hundred bytes each); then it is unknown.
+    pub configurations_max: usize,
+    /// Counts the operations judged so far, for a progress bar.
+    pub progress: Arc<AtomicU64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            nil: Nil::default(),
+            failed_cas: FailedCas::default(),
+            timeout: None,
+            steps_max: 2_000_000_000,
+            configurations_max: 10_000_000,
+            progress: Arc::default(),
+        }
+    }
+}
+
+/// How many steps may be spent on making one explanation short.
+const RELAX_STEPS_MAX: u64 = 5_000_000;
+
+/// Judges whether every key's reads, writes, deletes and cas could have taken effect one at a time, each between its
+/// invocation and its completion. Keys begin with nothing.
+///
+/// # Errors
+/// A history whose events do not make up operations, or a cas whose value is no pair.
+pub fn linearizable(history: &History, options: &Options) -> Result<Report, CheckError> {
+    let operations = history.operations()?;
+    let keys = keys(&operations);
+    let deadline = options
+        .timeout
+        .and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut parts = Vec::with_capacity(keys.len());
+    for (key, operations) in &keys {
+        parts.push((parts.len(), *key, Part::new(history, operations, options)?));
+    }
+    // The largest first: a large one that begins last would leave the other cores idle.
+    parts.sort_by_key(|(place, _, part)| (std::cmp::Reverse(part.calls.len()), *place));
+    let mut results: Vec<_> = parts
+        .par_iter()
+        .with_max_len(1)
+        .map(|(place, key, part)| {
+            let result = part.judge(key, options, deadline);
+            options
+                .progress
+                .fetch_add(part.operations.len() as u64, Ordering::Relaxed);
+            (*place, *key, result)
+        })
+        .collect();
+    results.sort_by_key(|(place, ..)| *place);
+
+    let mut check = Check::new("linearizable");
+    check.keys = keys.len();
+    check.operations = operations.len();
+    check.notes.push(format!(
+        "a read of nil is {}, a failed cas is {}",
+        match options.nil {
+            Nil::Absent => "an absent value",
+            Nil::Unknown => "an unknown value",
+        },
+        match options.failed_cas {
+            FailedCas::Check => "checked",
+            FailedCas::Ignore => "ignored",
+        }
+    ));
+    for (_, key, result) in results {
+        match result {
+            Found::Nothing => {}
+            Found::Violation(violation) => check.violate(*violation),
+            Found::Unknown(reason) => check.wonder(Some(key), reason),
+        }
+    }
+    Ok(Report::new(&history.source, vec![check]))
+}
+
+enum Found {
+    Nothing,
+    Violation(Box<Violation>),
+    Unknown(String),
+}
+
+/// One key's part of a history.
+struct Part<'h> {
+    operations: Vec<Operation<'h>>,
+    /// The call of each operation that says anything; the operation's place beside it.
+    calls: Vec<Call>,
+    owners: Vec<u32>,
+    /// The value behind each number.
+    values: Vec<&'h Value>,
+    /// A function that is no register's.
+    stranger: Option<Operation<'h>>,
+}
+
+static NULL: Value = Value::Null;
+
+impl<'h> Part<'h> {
+    fn new(history: &History, operations: &[Operation<'h>], options: &Options) -> Result<Self, CheckError> {
+        let mut part = Part {
+            operations: operations.to_vec(),
+            calls: Vec::with_capacity(operations.len()),
+            owners: Vec::with_capacity(operations.len()),
+            values: vec![&NULL],
+            stranger: None,
+        };
+        let mut numbers: HashMap<&Value, u32> = HashMap::from([(&NULL, 0)]);
+        for (owner, operation) in (0u32..).zip(operations) {
+            let mut number = |value: &'h Value| {
+                *numbers.entry(value).or_insert_with(|| {
+                    part.values.push(value);
+                    part.values.len() as u32 - 1
+                })
+            };
+            let outcome = operation.outcome;
+            let step = match (operation.f().as_str(), outcome) {
+                ("read" | "get", Outcome::Ok) => match operation.result() {
+                    Some(value) if !value.is_null() => Some(Step::Read(number(value))),
+                    _ if options.nil == Nil::Absent => Some(Step::Read(0)),
+                    _ => None,
+                },
+                ("read" | "get", _) | ("write" | "put" | "delete", Outcome::Fail) => None,
+                ("write" | "put", _) => Some(Step::Write(number(operation.argument().unwrap_or(&NULL)))),
+                ("delete", _) => Some(Step::Write(0)),
+                ("cas", outcome) => {
+                    let Some([old, new]) = operation.argument().and_then(Value::as_list) else {
+                        let at = place_of(history, operation);
+                        return Err(CheckError::Malformed {
+                            at,
+                            expected: "a cas needs a value [old, new]",
+                        });
+                    };
+                    match (outcome, options.failed_cas) {
+                        (Outcome::Fail, FailedCas::Ignore) => None,
+                        (Outcome::Fail, FailedCas::Check) => Some(Step::Differs(number(old))),
+                        (Outcome::Ok | Outcome::Unknown, _) => Some(Step::Cas(number(old), number(new))),
+                    }
+                }
+                _ => {
+                    part.stranger = part.stranger.or(Some(*operation));
+                    None
+                }
+            };
+            if let Some(step) = step {
+                let returned = operation.completed.filter(|_| outcome != Outcome::Unknown);
+                part.calls.push(Call {
+                    step,
+                    invoked: operation.invoked,
+                    returned,
+                });
+                part.owners.push(owner);
+            }
+        }
+        Ok(part)
+    }
+
+    fn judge(&self, key: &Value, options: &Options, deadline: Option<Instant>) -> Found {
+        if let Some(stranger) = &self.stranger {
+            let at = Place::of(stranger.invoke, stranger.invoked);
+            return Found::Unknown(format!(
+                "\"{}\" at {at} is no function of a register (read, write, delete, cas)",
+                stranger.f()
+            ));
+        }
+        let budget = Budget {
+            steps_max: options.steps_max,
+            configurations_max: options.configurations_max,
+            deadline,
+        };
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Found::Unknown("the time ran out before its turn; allow more with --timeout".to_owned());
+        }
+        let count = self.calls.len();
+        match wgl::decide(&self.calls, budget).0 {
+            Decision::Linearizable => Found::Nothing,
+            Decision::Impossible { call, states } => {
+                let explanation = self.explain(call, &states);
+                Found::Violation(Box::new(Violation {
+                    anomaly: Anomaly::NotLinearizable,
+                    key: key.clone(),
+                    explanation,
+                }))
+            }
+            Decision::OutOfSteps => Found::Unknown(format!(
+                "{} steps were not enough for its {count} operations; split the key's history or use distinct values",
+                options.steps_max
+            )),
+            Decision::OutOfMemory => Found::Unknown(format!(
+                "the memory for {} configurations was not enough for its {count} operations; \
+                 split the key's history or use distinct values",
+                options.configurations_max
+            )),
+            Decision::OutOfTime => Found::Unknown(format!(
+                "the time ran out on its {count} operations; allow more with --timeout"
+            )),
+            Decision::TooWide => {
+                Found::Unknown("more than 4,096 operations are open at once; use fewer processes".to_owned())
+            }
+        }
+    }
+
+    fn operation(&self, call: usize) -> &Operation<'h> {
+        &self.operations[self.owners[call] as usize]
+    }
+
+    fn explain(&self, blamed: usize, states: &[u32]) -> Explanation {
+        let end = self.calls[blamed].returned.unwrap_or(u32::MAX);
+        let relaxed = relax(&self.calls, end);
+        let mut explanation = Explanation::default();
+        let mut told = BTreeSet::new();
+        for call in &relaxed.kept {
+            let operation = self.operation(*call);
+            told.insert((operation.invoked, false));
+            told.insert((operation.completed.unwrap_or(operation.invoked), true));
+            // A writer of the value in question belongs to the story even when it may take effect at any time.
+            if let Some(value) = needed_value(self.calls[*call].step) {
+                for writer in relaxed.writers(value) {
+                    told.insert((self.operation(writer).invoked, false));
+                }
+            }
+        }
+        let events: HashMap<u32, _> = self
+            .operations
+            .iter()
+            .flat_map(|operation| {
+                let completion = operation.completed.zip(operation.completion);
+                [Some((operation.invoked, operation.invoke)), completion]
+                    .into_iter()
+                    .flatten()
+            })
+            .collect();
+        let mut positions: Vec<u32> = told.into_iter().map(|(position, _)| position).collect();
+        positions.dedup();
+        explanation.events = positions
+            .iter()
+            .map(|position| Place::of(events[position], *position))
+            .collect();
+        self.steps(&relaxed.kept, &mut explanation);
+
+        let operation = self.operation(blamed);
+        let what = self.describe(blamed);
+        let at = Place::of(operation.completion.unwrap_or(operation.invoke), end);
+        let held = match states {
+            [one] => format!("the register can only have held {}", self.values[*one as usize]),
+            [] => "the register cannot have held anything".to_owned(),
+            some => {
+                let names: Vec<String> = some
+                    .iter()
+                    .map(|state| self.values[*state as usize].to_string())
+                    .collect();
+                format!("the register can only have held one of {}", names.join(", "))
+            }
+        };
+        explanation.summary = format!("no order of the operations explains that {what} ({at})");
+        explanation.contradiction = format!(
+            "when {what} ({at}), {held}{}",
+            if self.is_thin_air(blamed, end) {
+                ", and nobody had begun to write the value"
+            } else {
+                ""
+            }
+        );
+        explanation
+    }
+
+    /// Which of the calls that matter must come before which, as far as the clock of the log says so.
+    fn steps(&self, kept: &[usize], explanation: &mut Explanation) {
+        const STEPS_MAX: usize = 8;
+        let mut by_return: Vec<usize> = kept.to_vec();
+        by_return.sort_by_key(|call| self.calls[*call].returned);
+        for later in kept {
+            // The latest of those that returned before this one began says the most.
+            let earlier = by_return.iter().rev().find(|earlier| {
+                self.calls[**earlier]
+                    .returned
+                    .is_some_and(|returned| returned < self.calls[*later].invoked)
+            });
+            let (Some(earlier), true) = (earlier, explanation.steps.len() < STEPS_MAX) else {
+                continue;
+            };
+            let (a, b) = (self.operation(*earlier), self.operation(*later));
+            let (Some(returned), Some(completion)) = (a.completed, a.completion) else {
+                continue;
+            };
+            explanation.steps.push(format!(
+                "{} before {}, because it returned ({}) before that began ({})",
+                self.describe(*earlier),
+                self.describe(*later),
+                Place::of(completion, returned),
+                Place::of(b.invoke, b.invoked)
+            ));
+        }
+    }
+
+    fn describe(&self, call: usize) -> String {
+        let process = self.operation(call).process();
+        let value = |number: u32| self.values[number as usize];
+        match self.calls[call].step {
+            Step::Read(number) => format!("process {process} read {}", value(number)),
+            Step::Differs(number) => format!("process {process} found no {} (cas failed)", value(number)),
+            Step::Write(0) => format!("process {process} wrote nothing"),
+            Step::Write(number) => format!("process {process} wrote {}", value(number)),
+            Step::Cas(old, new) => format!("process {process} replaced {} by {}", value(old), value(new)),
+        }
+    }
+
+    /// Whether a call needs a value that no call before `end` could have written.
+    fn is_thin_air(&self, call: usize, end: u32) -> bool {
+        needed_value(self.calls[call].step).is_some_and(|value| {
+            value != 0
+                && !self
+                    .calls
+                    .iter()
+                    .any(|other| other.invoked < end && written_value(other.step) == Some(value))
+        })
+    }
+}
+
+fn place_of(history: &History, operation: &Operation<'_>) -> String {
+    format!(
+        "{}: {}",
+        history.source,
+        Place::of(operation.invoke, operation.invoked)
+    )
+}
+
+fn needed_value(step: Step) -> Option<u32> {
+    match step {
+        Step::Read(value) | Step::Cas(value, _) => Some(value),
+        Step::Differs(_) | Step::Write(_) => None,
+    }
+}
+
+fn written_value(step: Step) -> Option<u32> {
+    match step {
+        Step::Write(value) | Step::Cas(_, value) => Some(value),
+        Step::Read(_) | Step::Differs(_) => None,
+    }
+}
+
+/// A history that fails with as few obligations as were found.
+struct Relaxed {
+    /// The calls whose completion matters, by place in the input.
+    kept: Vec<usize>,
+    /// Every other call that may still take effect.
+    free: Vec<(usize, Step)>,
+}
+
+impl Relaxed {
+    /// Calls outside `kept` that write a value: few enough to tell.
+    fn writers(&self, value: u32) -> impl Iterator<Item = usize> + '_ {
+        const WRITERS_MAX: usize = 3;
+        let writers = self
+            .free
+            .iter()
+            .filter(move |(_, step)| written_value(*step) == Some(value));
+        writers.take(WRITERS_MAX).map(|(call, _)| *call)
+    }
+}
+
+/// Takes obligations away from the calls up to `end` while no linearization appears: a call without one may take
+/// effect at any later time or never, so whatever still fails is a reason why the whole fails. Large groups are tried
+/// first (as in Zeller's delta debugging, 1999), then smaller ones.
+fn relax(calls: &[Call], end: u32) -> Relaxed {
+    let prefix: Vec<usize> = (0..calls.len())
+        .filter(|call| calls[*call].invoked <= end)
+        .collect();
+    let mut is_kept: Vec<bool> = vec![false; calls.len()];
+    let mut kept: Vec<usize> = prefix
+        .iter()
+        .copied()
+        .filter(|call| calls[*call].returned.is_some_and(|at| at <= end))
+        .collect();
+    kept.iter().for_each(|call| is_kept[*call] = true);
+    let mut steps_left = RELAX_STEPS_MAX;
+    let mut size = kept.len().div_ceil(2);
+    while size > 0 && steps_left > 0 {
+        let mut begin = 0;
+        while begin < kept.len() && steps_left > 0 {
+            let group: Vec<usize> = kept[begin..kept.len().min(begin + size)].to_vec();
+            group.iter().for_each(|call| is_kept[*call] = false);
+            let trial: Vec<Call> = prefix
+                .iter()
+                .map(|call| Call {
+                    returned: calls[*call].returned.filter(|_| is_kept[*call]),
+                    ..calls[*call]
+                })
+                .collect();
+            let budget = Budget {
+                steps_max: steps_left,
+                configurations_max: 200_000,
+                deadline: None,
+            };
+            let (decision, steps) = wgl::decide(&trial, budget);
+            steps_left = steps_left.saturating_sub(steps + trial.len() as u64);
+            if matches!(decision, Decision::Impossible { .. }) {
+                kept.retain(|call| is_kept[*call]);
+            } else {
+                group.iter().for_each(|call| is_kept[*call] = true);
+                begin += size;
+            }
+        }
+        size /= 2;
+    }
+    let free = prefix
+        .into_iter()
+        .filter(|call| !is_kept[*call])
+        .map(|call| (call, calls[call].step))
+        .collect();
+    Relaxed { kept, free }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+    use crate::history::Event;
+
+    fn judge(events: impl IntoIterator<Item = Event>, options: &Options) -> Report {
+        linearizable(&events.into_iter().collect(), options).unwrap()
+    }
+
+    /// One whole operation after another on a key, each by a process of its own.
+    fn sequence(key: &str, operations: &[(&str, Value, Value)]) -> Vec<Event> {
+        let each = (0u64..)
+            .zip(operations)
+            .flat_map(|(process, (f, argument, result))| {
+                let invoke = Event::invoke(process, *f).key(key).value(argument.clone());
+                [invoke, Event::ok(process, *f).key(key).value(result.clone())]
+            });
+        each.collect()
+    }
+
+    fn write(value: i64) -> (&'static str, Value, Value) {
+        ("write", value.into(), value.into())
+    }
+
+    fn read(value: impl Into<Value>) -> (&'static str, Value, Value) {
+        ("read", Value::Null, value.into())
+    }
+
+    fn cas(old: i64, new: i64) -> (&'static str, Value, Value) {
+        ("cas", [old, new].into(), [old, new].into())
+    }
+
+    fn delete() -> (&'static str, Value, Value) {
+        ("delete", Value::Null, Value::Null)
+    }
+
+    #[test]
+    fn a_read_returns_the_latest_write_cas_or_delete() {
+        let good = [
+            read(()),
+            write(1),
+            read(1),
+            cas(1, 2),
+            read(2),
+            delete(),
+            read(()),
+            write(1),
+            read(1),
+        ];
+        assert!(judge(sequence("k", &good), &Options::default()).is_valid());
+        for (place, wrong) in [
+            (0, read(1)),
+            (2, read(())),
+            (4, read(1)),
+            (6, read(2)),
+            (3, cas(2, 1)),
+            (8, read(2)),
+        ] {
+            let mut bad = good.to_vec();
+            bad[place] = wrong;
+            let report = judge(sequence("k", &bad), &Options::default());
+            assert_eq!(report.verdict, Verdict::Violated, "{place}");
+        }
+    }
+
+    #[test]
+    fn each_key_is_a_register_of_its_own_and_results_stand_in_the_order_of_keys() {
+        let mut events = Vec::new();
+        for key in ["d", "b", "e", "a", "c"] {
+            let is_bad = "bd".contains(key);
+            events.extend(sequence(key, &[write(1), read(if is_bad { 2 } else { 1 })]));
+        }
+        let options = Options::default();
+        let report = judge(events, &options);
+        let keys: Vec<String> = report
+            .violations()
+            .map(|violation| violation.key.to_string())
+            .collect();
+        assert_eq!(keys, ["b", "d"]);
+        assert_eq!((report.checks[0].keys, report.checks[0].operations), (5, 10));
+        assert_eq!(options.progress.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
+    fn a_violation_tells_only_the_calls_that_matter() {
+        let mut operations: Vec<_> = (0..300).flat_map(|i| [write(i), read(i)]).collect();
+        operations.extend([write(1_000), write(1_001), read(1_000)]);
+        operations.extend((0..300).flat_map(|i| [write(i), read(i)]));
+        let report = judge(sequence("k", &operations), &Options::default());
+        let explanation = &report.violations().next().unwrap().explanation;
+        let told: Vec<u64> = explanation.events.iter().map(|place| place.index).collect();
+        // The write of 1000, the whole write of 1001, the whole read of 1000.
+        assert_eq!(told, [1_200, 1_201, 1_202, 1_203, 1_204, 1_205]);
+        let text = report.to_string();
+        assert!(
+            text.contains("process 600 wrote 1000 before process 601 wrote 1001, because it returned"),
+            "{text}"
+        );
+        assert!(
+            text.contains("process 602 read 1000 (event 1205), the register can only have held 1001"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_value_out_of_thin_air_is_called_so() {
+        let report = judge(sequence("k", &[write(1), read(7)]), &Options::default());
+        assert!(
+            report.to_string().contains("nobody had begun to write the value"),
+            "{report}"
+        );
+        let explanation = &report.violations().next().unwrap().explanation;
+        assert_eq!(explanation.events.len(), 2, "{report}");
+    }
+
+    #[test]
+    fn an_unknown_write_may_take_effect_much_later_or_never() {
+        let mut events = vec![
+            Event::invoke(90, "write").key("k").value(5),
+            Event::info(90, "write").key("k"),
+            Event::invoke(91, "write").key("k").value(6),
+            Event::fail(91, "write").key("k"),
+        ];
+        events.extend(sequence("k", &[write(1), read(1), read(5), read(5)]));
+        assert!(judge(events.clone(), &Options::default()).is_valid());
+        events.extend([
+            Event::invoke(92, "read").key("k"),
+            Event::ok(92, "read").key("k").value(6),
+        ]);
+        assert_eq!(judge(events, &Options::default()).verdict, Verdict::Violated);
+    }
+
+    #[test]
+    fn a_foreign_function_leaves_its_key_unknown_and_the_others_judged() {
+        let mut events = sequence("a", &[("append", 1.into(), 1.into())]);
+        events.extend(sequence("b", &[read(1)]));
+        let report = judge(events, &Options::default());
+        assert_eq!(
+            (report.checks[0].unknowns.len(), report.violations().count()),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn a_budget_that_runs_out_says_which_and_how_much() {
+        let history = || sequence("k", &[write(1), read(1)]);
+        let steps = judge(
+            history(),
+            &Options {
+                steps_max: 0,
+                ..Options::default()
+            },
+        );
+        assert_eq!(steps.verdict, Verdict::Unknown);
+        assert!(
+            steps
+                .to_string()
+                .contains("0 steps were not enough for its 2 operations"),
+            "{steps}"
+        );
+        let memory = judge(
+            history(),
+            &Options {
+                configurations_max: 0,
+                ..Options::default()
+            },
+        );
+        assert!(
+            memory.to_string().contains("the memory for 0 configurations"),
+            "{memory}"
+        );
+    }
+}

@@ -1,0 +1,315 @@
+//! What a check found, for people and for machines.
+//!
+//! A [`Report`] holds one [`Check`] per rule that was applied, each with one of three verdicts. A violation is
+//! explained in the manner of Elle: let these events be, then this follows, because of that, a contradiction; with
+//! the line or index of every event it speaks of, and no event that it does not need.
+//! Reports serialise to `results.json` as they are; two runs over the same history give the same bytes.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::history::{Event, Value};
+
+/// What a check says of a history, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The history keeps the rule.
+    Valid,
+    /// It cannot be told, or not within the given time and memory.
+    Unknown,
+    /// The history breaks the rule.
+    Violated,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Valid => "valid",
+            Verdict::Unknown => "unknown",
+            Verdict::Violated => "violated",
+        })
+    }
+}
+
+/// The verdicts on one history.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Where the history came from.
+    pub source: String,
+    /// The worst verdict of all checks.
+    pub verdict: Verdict,
+    /// What each rule says.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// The verdicts of several checks on the history called `source`.
+    #[must_use]
+    pub fn new(source: &str, checks: Vec<Check>) -> Self {
+        let verdict = checks
+            .iter()
+            .map(|check| check.verdict)
+            .max()
+            .unwrap_or(Verdict::Valid);
+        Report {
+            source: source.to_owned(),
+            verdict,
+            checks,
+        }
+    }
+
+    /// Whether nothing was violated and everything could be told.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.verdict == Verdict::Valid
+    }
+
+    /// Every violation, in order of check and key.
+    pub fn violations(&self) -> impl Iterator<Item = &Violation> {
+        self.checks.iter().flat_map(|check| &check.violations)
+    }
+
+    /// The report of several reports on one history.
+    #[must_use]
+    pub fn join(self, other: Report) -> Self {
+        let mut checks = self.checks;
+        checks.extend(other.checks);
+        Report::new(&self.source, checks)
+    }
+}
+
+/// What one rule says of a history.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// The rule.
+    pub name: &'static str,
+    /// What it says.
+    pub verdict: Verdict,
+    /// How many operations it judged.
+    pub operations: usize,
+    /// How many keys they were on.
+    pub keys: usize,
+    /// Where the history breaks it, by key.
+    pub violations: Vec<Violation>,
+    /// What could not be told, by key.
+    pub unknowns: Vec<Unknown>,
+    /// How the rule was applied, where that is a choice.
+    pub notes: Vec<String>,
+}
+
+impl Check {
+    /// A rule that has found nothing yet.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Check {
+            name,
+            verdict: Verdict::Valid,
+            operations: 0,
+            keys: 0,
+            violations: Vec::new(),
+            unknowns: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a violation.
+    pub(crate) fn violate(&mut self, violation: Violation) {
+        self.verdict = Verdict::Violated;
+        self.violations.push(violation);
+    }
+
+    /// Adds something that could not be told.
+    pub(crate) fn wonder(&mut self, key: Option<&Value>, reason: impl Into<String>) {
+        self.verdict = self.verdict.max(Verdict::Unknown);
+        self.unknowns.push(Unknown {
+            key: key.cloned(),
+            reason: reason.into(),
+        });
+    }
+}
+
+/// What could not be told, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unknown {
+    /// Of which key, or of the history as a whole.
+    pub key: Option<Value>,
+    /// Why, and what would help.
+    pub reason: String,
+}
+
+/// The ways in which a history can break a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anomaly {
+    /// No order of the operations explains what they returned.
+    NotLinearizable,
+    /// An acknowledged write is neither shown at the end nor replaced by anything that may have happened.
+    LostWrite,
+    /// A value is shown though a delete or a write that certainly happened had seen and replaced it.
+    Resurrected,
+    /// Two values are shown side by side though one replaced the other.
+    FalseSibling,
+    /// One value is shown twice.
+    Duplicate,
+    /// A value is shown that nobody had written by then.
+    Invented,
+    /// A value is shown whose write was refused.
+    Refused,
+    /// Nodes show different values after everything came to rest.
+    Diverged,
+}
+
+impl fmt::Display for Anomaly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Anomaly::NotLinearizable => "not linearizable",
+            Anomaly::LostWrite => "lost write",
+            Anomaly::Resurrected => "resurrected value",
+            Anomaly::FalseSibling => "false sibling",
+            Anomaly::Duplicate => "duplicate value",
+            Anomaly::Invented => "invented value",
+            Anomaly::Refused => "value of a refused write",
+            Anomaly::Diverged => "diverged",
+        })
+    }
+}
+
+/// One place where a history breaks a rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct Violation {
+    /// In which way.
+    pub anomaly: Anomaly,
+    /// On which key.
+    pub key: Value,
+    /// Why that is so.
+    pub explanation: Explanation,
+}
+
+/// Why something is a contradiction, and the events that show it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Explanation {
+    /// In one sentence.
+    pub summary: String,
+    /// The events, each as it was recorded: "let …".
+    pub events: Vec<Place>,
+    /// What follows from them, each with its "because".
+    pub steps: Vec<String>,
+    /// What cannot be.
+    pub contradiction: String,
+}
+
+/// An event and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Its index in the history.
+    pub index: u64,
+    /// Its line in the file, from 1; 0 if the history was never in a file.
+    pub line: u32,
+    /// What it says.
+    pub event: String,
+}
+
+impl Place {
+    pub(crate) fn of(event: &Event, position: u32) -> Self {
+        let index = event.index().unwrap_or(position.into());
+        Place {
+            index,
+            line: event.line(),
+            event: event.to_string(),
+        }
+    }
+}
+
+/// A short name of the place: its line, or else its index.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "event {}", self.index),
+            line => write!(f, "line {line}"),
+        }
+    }
+}
+
+/// How many events of an explanation are printed; all of them are in the results.
+const PLACES_MAX: usize = 16;
+/// How many violations of a check are printed in full.
+const VIOLATIONS_MAX: usize = 5;
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "    let")?;
+        for place in self.events.iter().take(PLACES_MAX) {
+            writeln!(f, "      {place}: {}", place.event)?;
+        }
+        if let Some(more) = self.events.len().checked_sub(PLACES_MAX).filter(|more| *more > 0) {
+            writeln!(f, "      … and {more} more")?;
+        }
+        for step in &self.steps {
+            writeln!(f, "    then {step}")?;
+        }
+        writeln!(f, "    but {}: a contradiction", self.contradiction)
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.key.is_null() {
+            String::new()
+        } else {
+            format!(" on key {}", self.key)
+        };
+        writeln!(f, "  {}{key}: {}", self.anomaly, self.explanation.summary)?;
+        write!(f, "{}", self.explanation)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.source, self.verdict)?;
+        for check in &self.checks {
+            let plural = |count: usize| if count == 1 { "" } else { "s" };
+            let (operations, keys) = (check.operations, check.keys);
+            writeln!(
+                f,
+                "  {}: {} ({operations} operation{} on {keys} key{}){}",
+                check.name,
+                check.verdict,
+                plural(operations),
+                plural(keys),
+                check
+                    .notes
+                    .iter()
+                    .map(|note| format!("; {note}"))
+                    .collect::<String>()
+            )?;
+            for violation in check.violations.iter().take(VIOLATIONS_MAX) {
+                write!(f, "{violation}")?;
+            }
+            if let Some(more) = check
+                .violations
+                .len()
+                .checked_sub(VIOLATIONS_MAX)
+                .filter(|more| *more > 0)
+            {
+                writeln!(f, "  … and {more} more violations, all of them in the results")?;
+            }
+            for unknown in check.unknowns.iter().take(VIOLATIONS_MAX) {
+                match &unknown.key {
+                    Some(key) if !key.is_null() => writeln!(f, "  unknown on key {key}: {}", unknown.reason)?,
+                    _ => writeln!(f, "  unknown: {}", unknown.reason)?,
+                }
+            }
+            if let Some(more) = check
+                .unknowns
+                .len()
+                .checked_sub(VIOLATIONS_MAX)
+                .filter(|more| *more > 0)
+            {
+                writeln!(f, "  … and {more} more keys that could not be told")?;
+            }
+        }
+        Ok(())
+    }
+}
