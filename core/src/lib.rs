@@ -8,8 +8,9 @@
 //!
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
 //! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `replica`), vocabulary (`message`, `input`, `effect`,
-//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `sync`), and on top `node`.
-//! `wire` and `stored` turn messages and rows into bytes.
+//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `sync`, `sweep`), and on top `node`.
+//! `wire` and `stored` turn messages and rows into bytes, in the
+//! shapes that `frozen` fixes.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -37,8 +38,17 @@ pub mod message;
 pub mod note;
 pub mod stats;
 
-mod frozen;
+mod cx;
+mod get;
+mod list;
+mod peers;
+mod put;
+mod slots;
+mod sweep;
+mod sync;
+mod timers;
 
+mod frozen;
 pub mod node;
 pub mod stored;
 pub mod wire;

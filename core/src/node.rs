@@ -1,72 +1,653 @@
-//! placeholder: the machines are being written; the signatures are final.
-use crate::{
-    config::Config,
-    effect::Effects,
-    input::{Boot, Input},
-    stats::Stats,
-    stored::StoredError,
-    time::{Mono, Now},
-};
+//! One node: routes inputs to machines and what they want of each other between them. It decides nothing itself.
+//!
+//! Between two inputs every invariant holds and nothing waits to be passed on: `handle` takes one input, lets the
+//! machines act, passes their steps on until there are none, and leaves. What is to be done outside stands in the
+//! effects; the driver may carry them out in any order.
 
-/// One node.
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use rand::SeedableRng as _;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::causal::Clock;
+use crate::config::Config;
+use crate::cx::{Answer, Cx, Join, Owner, Shared, Step, Task, Waiter};
+use crate::effect::{Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
+use crate::get::Gets;
+use crate::hlc::HlcSource;
+use crate::id::{CallId, Life, NodeId, OpId};
+use crate::input::{Boot, Call, Input, Reply, Wish};
+use crate::key::{Key, Partition};
+use crate::layout::Layout;
+use crate::list::Lists;
+use crate::message::{Change, Failure, Message, Refusal};
+use crate::note::Note;
+use crate::peers::Peers;
+use crate::plant::Plants;
+use crate::put::Puts;
+use crate::replica::Replica;
+use crate::slots::Slots;
+use crate::stats::Stats;
+use crate::stored::{self, StoredError};
+use crate::sweep::Sweep;
+use crate::sync::Sync;
+use crate::time::{Mono, Now};
+use crate::timers::{Timer, Timers};
+
+/// One member of a cluster, in one of its lives.
+#[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub struct Node {
-    stats: Stats,
+    config: Config,
+    layout: Layout,
+    life: Life,
+    last: Option<Mono>,
+    is_fenced: bool,
+    shared: Shared,
+    peers: Peers,
+    slots: Slots,
+    gets: Gets,
+    puts: Puts,
+    lists: Lists,
+    sync: Sync,
+    sweep: Sweep,
 }
+
 impl Node {
-    /// New.
+    /// A node over what its store says. `seed` feeds nothing but jitter.
+    ///
+    /// # Errors
+    /// [`StoredError`] when a row is not what was written. The store cannot say then what it has seen: set it aside
+    /// and start over an empty one, which the other replicas will refill.
     pub fn new(config: Config, boot: Boot, seed: u64) -> Result<Self, StoredError> {
-        let _ = (config, boot, seed);
-        Ok(Self {
+        Self::build(config, boot, seed, Plants::default())
+    }
+
+    /// A node with planted bugs.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[cfg(feature = "simulation")]
+    pub fn planted(config: Config, boot: Boot, seed: u64, plants: Plants) -> Result<Self, StoredError> {
+        Self::build(config, boot, seed, plants)
+    }
+
+    fn build(config: Config, boot: Boot, seed: u64, plants: Plants) -> Result<Self, StoredError> {
+        let mut loaded = stored::load(&boot.rows)?;
+        let layout = Layout::new(&config);
+        let life = match loaded.lives.last() {
+            Some(&last) if planted!(plants, CounterRestarted) => last,
+            _ => boot.life,
+        };
+        let mut replicas = BTreeMap::new();
+        for partition in layout.held_by(config.node) {
+            let checkpoint = loaded.checkpoints.remove(&partition).unwrap_or_default();
+            let log = loaded.logs.remove(&partition).unwrap_or_default();
+            let mut replica = Replica::load(checkpoint, log, &loaded.lives);
+            // Alone, there is nobody to catch up with.
+            replica.complete |= config.replicas == 1;
+            replicas.insert(partition, replica);
+        }
+        let sweep = if boot.rows.is_empty() {
+            Sweep::over_nothing()
+        } else {
+            Sweep::default()
+        };
+        let mut lives = loaded.lives;
+        lives.push(life);
+        let shared = Shared {
+            replicas,
+            timers: Timers::default(),
+            owners: BTreeMap::new(),
+            steps: VecDeque::new(),
+            hlc: HlcSource::default(),
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             stats: Stats::default(),
+            lives,
+            life_stored: false,
+            last_op: 0,
+            last_ticket: 0,
+            plants,
+        };
+        Ok(Self {
+            config,
+            layout,
+            life,
+            last: None,
+            is_fenced: false,
+            shared,
+            peers: Peers::default(),
+            slots: Slots::default(),
+            gets: Gets::default(),
+            puts: Puts::default(),
+            lists: Lists::default(),
+            sync: Sync::default(),
+            sweep,
         })
     }
-    /// Takes one input and appends what to do about it. `fx` must be empty.
+
+    /// Takes one input and appends what to do about it. Never fails, and never panics on what a peer or a client sends.
+    ///
+    /// # Panics
+    /// When `fx` is not empty (effects would be carried out twice), when the monotonic clock falls, or when a storage
+    /// ticket comes back that this node did not make.
     pub fn handle(&mut self, now: Now, input: Input, fx: &mut Effects) {
-        let _ = (now, input, fx);
+        self.handle_all(now, [input], fx);
     }
-    /// Many.
+
+    /// Takes several inputs at one moment.
+    ///
+    /// # Panics
+    /// As [`handle`](Self::handle).
     pub fn handle_all(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, fx: &mut Effects) {
-        for i in inputs {
-            self.handle(now, i, fx)
+        assert!(fx.is_empty(), "the effects of the last input have not been taken");
+        assert!(
+            self.last.is_none_or(|last| last <= now.mono),
+            "the monotonic clock fell"
+        );
+        let is_first = self.last.replace(now.mono).is_none();
+        if is_first {
+            self.start(now, fx);
+        }
+        for input in inputs {
+            self.on_input(now, input, fx);
+            self.drain(now, fx);
         }
     }
-    /// Deadline.
+
+    /// When [`Input::Tick`] must come at the latest. None before the first input, which may be a tick.
+    #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        None
+        self.shared.timers.next()
     }
-    /// Stats.
+
+    /// What this node has done so far.
+    #[must_use]
     pub const fn stats(&self) -> &Stats {
-        &self.stats
+        &self.shared.stats
     }
-    /// Whether it serves reads and writes for all its partitions.
+
+    /// This run's identity.
+    #[must_use]
+    pub const fn life(&self) -> Life {
+        self.life
+    }
+
+    /// Whether this node answers reads for every partition that it holds.
+    #[must_use]
     pub fn is_ready(&self) -> bool {
-        true
+        !self.is_fenced && self.shared.replicas.values().all(|replica| replica.complete)
     }
-    /// A new node with planted bugs.
-    #[cfg(feature = "simulation")]
-    pub fn planted(
-        config: Config,
-        boot: Boot,
-        seed: u64,
-        plants: crate::Plants,
-    ) -> Result<Self, StoredError> {
-        let _ = plants;
-        Self::new(config, boot, seed)
+
+    /// Whether another node was found to use this one's identity; it serves nothing then.
+    #[must_use]
+    pub const fn is_fenced(&self) -> bool {
+        self.is_fenced
     }
-    /// Whether nothing is in flight, no log row is left to drop and nothing at rest is left to strip.
+
+    /// Whether nothing is in flight, no log row is left to drop and nothing at rest is left to strip. Probes go on.
+    #[must_use]
     pub fn is_quiet(&self) -> bool {
-        true
+        let is_clean = |replica: &Replica| {
+            replica.log_len() == 0 && replica.residual.is_empty() && !replica.checkpointing
+        };
+        self.shared.owners.is_empty()
+            && self.gets.is_empty()
+            && self.puts.is_empty()
+            && self.lists.is_empty()
+            && self.slots.is_empty()
+            && self.sync.is_quiet()
+            && self.sweep.is_done()
+            && self.shared.replicas.values().all(is_clean)
     }
+
     /// What this node has seen of a partition that it holds; for judges of equality.
-    pub fn clock(&self, partition: crate::key::Partition) -> Option<&crate::causal::Clock> {
-        let _ = partition;
-        None
+    #[must_use]
+    pub fn clock(&self, partition: Partition) -> Option<&Clock> {
+        self.shared.replicas.get(&partition).map(Replica::clock)
     }
-    /// Fenced.
-    pub fn is_fenced(&self) -> bool {
-        false
+
+    /// For simulators and debug builds.
+    ///
+    /// # Panics
+    /// When the node's parts disagree.
+    pub fn check(&self) {
+        assert!(
+            self.shared.steps.is_empty(),
+            "steps are left to pass on between two inputs"
+        );
+        for replica in self.shared.replicas.values() {
+            replica.check(self.life);
+        }
+        let has = |at, timer| self.shared.timers.has(at, timer);
+        self.gets.check(has);
+        self.puts.check(has);
+        self.lists.check(has);
+        self.sync.check(has);
+        assert!(
+            self.calls() <= self.config.limits.calls,
+            "more calls are in flight than the limit allows"
+        );
     }
-    /// Panics if parts disagree.
-    pub fn check(&self) {}
+
+    fn calls(&self) -> usize {
+        self.gets.owed() + self.puts.owed() + self.lists.owed()
+    }
+}
+
+/// The machines, each borrowed apart, and what they are lent.
+macro_rules! with_cx {
+    ($node:ident, $now:expr, $fx:expr) => {{
+        let Node {
+            config,
+            layout,
+            life,
+            shared,
+            ..
+        } = $node;
+        Cx {
+            now: $now,
+            config,
+            layout,
+            life: *life,
+            shared,
+            fx: $fx,
+        }
+    }};
+}
+
+impl Node {
+    fn start(&mut self, now: Now, fx: &mut Effects) {
+        let cx = &mut with_cx!(self, now, fx);
+        self.sync.start(cx);
+        if !self.sweep.is_done() {
+            cx.shared.timers.set(now.mono, Timer::Sweep);
+        }
+    }
+
+    fn on_input(&mut self, now: Now, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Tick => {}
+            Input::Call { id, call } => self.on_call(now, id, call, fx),
+            Input::Peer { from, message } => self.on_peer(now, from, message, fx),
+            Input::Read(ReadDone { ticket, outcome }) => {
+                let owner = self.owner(&ticket);
+                let cx = &mut with_cx!(self, now, fx);
+                match owner {
+                    Owner::Slot(key) => self.slots.on_read(cx, key, outcome),
+                    other => panic!("a read came back for {other:?}"),
+                }
+            }
+            Input::Write(WriteDone { ticket, outcome }) => {
+                let owner = self.owner(&ticket);
+                let cx = &mut with_cx!(self, now, fx);
+                match owner {
+                    Owner::Slot(key) => self.slots.on_write(cx, key, outcome),
+                    Owner::Checkpoint(write) => self.sync.on_checkpoint(cx, *write, outcome),
+                    other => panic!("a write came back for {other:?}"),
+                }
+            }
+            Input::Scan(ScanDone { ticket, outcome }) => {
+                let owner = self.owner(&ticket);
+                let cx = &mut with_cx!(self, now, fx);
+                match owner {
+                    Owner::List(n) => self.lists.on_scan(cx, &self.peers, n, outcome),
+                    Owner::Gather { to, n } => self.sync.on_page_keys(cx, to, n, outcome),
+                    Owner::Walk { peer, n } => self.sync.on_compared(cx, peer, n, outcome),
+                    Owner::Sweep => self.sweep.on_scan(cx, outcome),
+                    other => panic!("a scan came back for {other:?}"),
+                }
+            }
+        }
+        // Whatever the input was, timers that are due are due.
+        while let Some(timer) = self.shared.timers.pop(now.mono) {
+            self.on_timer(now, timer, fx);
+        }
+    }
+
+    fn owner(&mut self, ticket: &Ticket) -> Owner {
+        assert_eq!(
+            ticket.life, self.life,
+            "a ticket came back to a node that did not make it"
+        );
+        self.shared
+            .owners
+            .remove(&ticket.n)
+            .expect("a ticket comes back once")
+    }
+
+    fn on_timer(&mut self, now: Now, timer: Timer, fx: &mut Effects) {
+        let cx = &mut with_cx!(self, now, fx);
+        match timer {
+            Timer::Get(n) => self.gets.on_timeout(cx, n),
+            Timer::Put(n) => self.puts.on_timeout(cx, n),
+            Timer::List(n) => self.lists.on_timeout(cx, n),
+            Timer::Sync(peer) => self.sync.on_timer(cx, peer),
+            Timer::Sweep => self.sweep.on_timer(cx),
+        }
+    }
+
+    /// Passes on what machines want of each other until they want nothing more.
+    fn drain(&mut self, now: Now, fx: &mut Effects) {
+        while let Some(step) = self.shared.steps.pop_front() {
+            let cx = &mut with_cx!(self, now, fx);
+            match step {
+                Step::Access { key, waiter, task } => self.slots.on_access(cx, key, waiter, task),
+                Step::Silent(node) => self.peers.on_silent(node),
+                Step::Done { waiter, answer } => match waiter {
+                    Waiter::Get(n) => self.gets.on_loaded(cx, n, answer),
+                    Waiter::Put(n) => self.puts.on_minted(cx, &self.peers, n, answer),
+                    Waiter::Gather { to, n, key } => self.sync.on_gathered(cx, to, n, key, answer),
+                    Waiter::Walk { peer, n } => self.sync.on_joined(cx, peer, n, &answer),
+                    Waiter::Fetch { to, op } => {
+                        let outcome = match answer {
+                            Answer::Loaded(object) => Ok(object),
+                            Answer::Refused(refusal) => Err(refusal),
+                            _ => unreachable!("a load is answered with an object or a refusal"),
+                        };
+                        cx.send(to, Message::Fetched { op, outcome });
+                    }
+                    Waiter::Store { to, op } => {
+                        let outcome = match answer {
+                            Answer::Refused(refusal) => Err(refusal),
+                            _ => Ok(()),
+                        };
+                        cx.shared.stats.stored += u64::from(outcome.is_ok());
+                        cx.send(to, Message::Stored { op, outcome });
+                    }
+                    Waiter::Nobody => {}
+                },
+            }
+        }
+    }
+
+    // --- Clients -----------------------------------------------------------------------------------------------
+
+    fn on_call(&mut self, now: Now, id: CallId, call: Call, fx: &mut Effects) {
+        let stats = &mut self.shared.stats;
+        match &call {
+            Call::Get { .. } => stats.gets += 1,
+            Call::Put { .. } => stats.puts += 1,
+            Call::List { .. } => stats.lists += 1,
+        }
+        let admitted = self.admit(&call);
+        let cx = &mut with_cx!(self, now, fx);
+        let deadline = match admitted {
+            Ok(timeout) => now.mono.after(timeout),
+            Err(failure) => {
+                cx.shared.stats.overloaded += u64::from(matches!(failure, Failure::Overloaded { .. }));
+                return cx.reply(id, Reply::Failed(failure));
+            }
+        };
+        match call {
+            Call::Get { key, wish } => {
+                let r = wish.quorum.map_or(cx.config.r, usize::from);
+                self.gets.start(cx, id, key, r, deadline);
+            }
+            Call::Put { change, wish } => {
+                let w = wish.quorum.map_or(cx.config.w, usize::from);
+                self.puts.start(cx, &self.peers, id, change, w, deadline);
+            }
+            Call::List { after, limit, .. } => self.lists.start(cx, &self.peers, id, after, limit, deadline),
+        }
+    }
+
+    /// The time that a call has, if it may be served at all.
+    fn admit(&self, call: &Call) -> Result<Duration, Failure> {
+        let limits = &self.config.limits;
+        if self.is_fenced {
+            return Err(Failure::NotTaken(Refusal::Fenced));
+        }
+        if self.calls() >= limits.calls {
+            return Err(Failure::Overloaded {
+                limit: u32::try_from(limits.calls).unwrap_or(u32::MAX),
+            });
+        }
+        match call {
+            Call::Get { key, wish } => {
+                self.check_key(key)?;
+                self.check_wish(wish)
+            }
+            Call::Put { change, wish } => {
+                self.check_change(change)?;
+                self.check_wish(wish)
+            }
+            Call::List { wish, .. } => self.check_wish(wish),
+        }
+    }
+
+    fn check_key(&self, key: &Key) -> Result<(), Failure> {
+        let (bytes, max) = (key.0.len(), self.config.limits.key_bytes);
+        if bytes == 0 {
+            return Err(Failure::KeyEmpty);
+        }
+        if bytes > max {
+            return Err(Failure::KeyTooLong {
+                bytes: bytes as u64,
+                max: max as u64,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_change(&self, change: &Change) -> Result<(), Failure> {
+        self.check_key(&change.key)?;
+        let Some(value) = &change.value else { return Ok(()) };
+        let limits = &self.config.limits;
+        let (bytes, max) = (value.bytes.len(), limits.value_bytes);
+        if bytes > max {
+            return Err(Failure::ValueTooLarge {
+                bytes: bytes as u64,
+                max: max as u64,
+            });
+        }
+        let (bytes, max) = (value.content_type.len(), limits.content_type_bytes);
+        if bytes > max {
+            return Err(Failure::ContentTypeTooLong {
+                bytes: bytes as u64,
+                max: max as u64,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_wish(&self, wish: &Wish) -> Result<Duration, Failure> {
+        let replicas = self.config.replicas;
+        if let Some(asked) = wish.quorum
+            && !(1..=replicas).contains(&usize::from(asked))
+        {
+            return Err(Failure::BadQuorum {
+                asked,
+                replicas: replicas as u8,
+            });
+        }
+        let (asked, max) = (
+            wish.timeout.unwrap_or(self.config.timeout),
+            self.config.timeout_max,
+        );
+        if asked.is_zero() || asked > max {
+            return Err(Failure::BadTimeout { asked, max });
+        }
+        Ok(asked)
+    }
+
+    // --- Peers -------------------------------------------------------------------------------------------------
+
+    fn on_peer(&mut self, now: Now, from: NodeId, message: Message, fx: &mut Effects) {
+        let is_member = from != self.config.node && self.config.members.binary_search(&from).is_ok();
+        if !is_member {
+            fx.push(Effect::Note(Note::Stranger { from }));
+            return;
+        }
+        self.peers.on_heard(from);
+        if let Some(op) = request(&message) {
+            self.peers.learn(from, op.origin);
+        }
+        if self.uses_our_identity(&message) && !self.is_fenced {
+            self.is_fenced = true;
+            fx.push(Effect::Note(Note::Fenced { by: from }));
+        }
+        let busy = self.slots.waiting() >= self.config.limits.peer_requests;
+        let cx = &mut with_cx!(self, now, fx);
+        let refusal = match (self.is_fenced, busy) {
+            (true, _) => Some(Refusal::Fenced),
+            (false, true) => Some(Refusal::Overloaded),
+            (false, false) => None,
+        };
+        if let Some(refusal) = refusal
+            && refuse(cx, from, &message, refusal)
+        {
+            return;
+        }
+        match message {
+            Message::Forward {
+                op,
+                to,
+                floor,
+                change,
+                w,
+                timeout,
+            } => {
+                let deadline = now.mono.after(timeout.min(cx.config.timeout_max));
+                self.puts
+                    .on_forward(cx, from, op, to, floor, change, usize::from(w), deadline);
+            }
+            Message::Forwarded { op, outcome } => {
+                self.puts.on_forwarded(cx, &mut self.peers, from, op, outcome)
+            }
+            Message::Store { op, key, dot, delta } => {
+                let dots = Vec::from([dot]);
+                let task = Task::Join {
+                    object: delta,
+                    dots,
+                    why: Join::Delta,
+                };
+                cx.access(key, Waiter::Store { to: from, op }, task);
+            }
+            Message::Stored { op, outcome } => self.puts.on_stored(cx, from, op, outcome),
+            Message::Fetch { op, key } => {
+                let partition = cx.layout.partition(&key);
+                if cx.replica(partition).is_some_and(|replica| !replica.complete) {
+                    // "Not here yet" must never read as "deleted".
+                    return cx.send(
+                        from,
+                        Message::Fetched {
+                            op,
+                            outcome: Err(Refusal::CatchingUp),
+                        },
+                    );
+                }
+                cx.access(key, Waiter::Fetch { to: from, op }, Task::Load);
+            }
+            Message::Fetched { op, outcome } => self.gets.on_fetched(cx, from, op, outcome),
+            Message::Repair { key, object } => {
+                let task = Task::Join {
+                    object,
+                    dots: Vec::new(),
+                    why: Join::Repair,
+                };
+                cx.access(key, Waiter::Nobody, task);
+            }
+            Message::Probe { op, digest } => self.sync.on_probe(cx, from, op, digest),
+            Message::Probed { op, outcome } => self.sync.on_probed(cx, from, op, outcome),
+            Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, &clock),
+            Message::Give { op, given } => self.sync.on_give(cx, from, op, given),
+            Message::Pull { op, partition, after } => {
+                self.sync.on_pull(cx, from, op, partition, after.as_ref())
+            }
+            Message::Page { op, outcome } => self.sync.on_page(cx, from, op, outcome),
+            Message::List {
+                op,
+                first,
+                last,
+                after,
+                limit,
+            } => {
+                self.lists
+                    .on_list(cx, &self.peers, from, op, (first, after, last), limit);
+            }
+            Message::Listed { op, outcome } => self.lists.on_listed(cx, &self.peers, from, op, outcome),
+        }
+    }
+
+    /// Whether a message shows that another node lives this node's life, or knows more of it than it has minted.
+    fn uses_our_identity(&self, message: &Message) -> bool {
+        let (partition, clock) = match message {
+            Message::Ask { partition, clock, .. } => (partition, clock),
+            Message::Give { given, .. } => (&given.partition, &given.clock),
+            other => return request(other).is_some_and(|op| op.origin == self.life),
+        };
+        let minted = self.shared.replicas.get(partition).map_or(0, Replica::minted);
+        clock.as_context().highest(self.life) > minted
+            || request(message).is_some_and(|op| op.origin == self.life)
+    }
+}
+
+/// The request that a message makes; None for answers and for what is never answered.
+fn request(message: &Message) -> Option<OpId> {
+    match message {
+        Message::Forward { op, .. }
+        | Message::Store { op, .. }
+        | Message::Fetch { op, .. }
+        | Message::Probe { op, .. }
+        | Message::Ask { op, .. }
+        | Message::Pull { op, .. }
+        | Message::List { op, .. } => Some(*op),
+        Message::Forwarded { .. }
+        | Message::Stored { .. }
+        | Message::Fetched { .. }
+        | Message::Repair { .. }
+        | Message::Probed { .. }
+        | Message::Give { .. }
+        | Message::Page { .. }
+        | Message::Listed { .. } => None,
+    }
+}
+
+/// Answers a request with a refusal, or drops what needs no answer. False for answers, which are never refused.
+fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> bool {
+    match *message {
+        Message::Forward { op, .. } => {
+            cx.send(
+                to,
+                Message::Forwarded {
+                    op,
+                    outcome: Err(Failure::NotTaken(refusal)),
+                },
+            );
+        }
+        Message::Store { op, .. } => cx.send(
+            to,
+            Message::Stored {
+                op,
+                outcome: Err(refusal),
+            },
+        ),
+        Message::Fetch { op, .. } => cx.send(
+            to,
+            Message::Fetched {
+                op,
+                outcome: Err(refusal),
+            },
+        ),
+        Message::Pull { op, .. } => cx.send(
+            to,
+            Message::Page {
+                op,
+                outcome: Err(refusal),
+            },
+        ),
+        Message::List { op, .. } => cx.send(
+            to,
+            Message::Listed {
+                op,
+                outcome: Err(refusal),
+            },
+        ),
+        Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } => {}
+        _ => return false,
+    }
+    true
 }

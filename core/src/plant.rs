@@ -88,4 +88,4 @@ impl Plants {
 /// No planted bug exists in this build.
 #[cfg(not(feature = "simulation"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plants;
+pub(crate) struct Plants(());

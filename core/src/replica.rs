@@ -7,7 +7,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::causal::{Clock, Dot, DotStore};
+use crate::causal::{Clock, Context, Dot, DotStore};
 use crate::id::{Life, NodeId};
 use crate::key::Key;
 use crate::kind::Object;
@@ -101,16 +101,11 @@ impl Replica {
         self.clock.insert(dot);
     }
 
-    /// A checkpoint that holds `clock` is on disk.
-    pub fn absorbed(&mut self, clock: &Clock) {
+    /// A checkpoint that holds `clock` is on disk; `whole` says that all of it came as objects, without log rows.
+    pub fn absorbed(&mut self, clock: &Clock, whole: bool) {
         self.clock.join(clock);
-    }
-
-    /// All that `clock` covers has arrived as objects, without log rows: the log does not reach below it.
-    pub fn raise_floor(&mut self, clock: &Clock) {
-        for actor in clock.as_context().actors() {
-            let floor = self.floor.entry(actor).or_default();
-            *floor = clock.as_context().highest(actor).max(*floor);
+        if whole {
+            raise_floor(&mut self.floor, clock);
         }
     }
 
@@ -140,6 +135,15 @@ impl Replica {
         let store = &object.store;
         object.context.retain_cloud(|dot| !store.has(dot));
         (!object.store.is_empty() || !object.context.is_empty()).then_some(object)
+    }
+
+    /// `key`'s row at rest has this stripped context.
+    pub fn note_residual(&mut self, key: &Key, at_rest: &Context) {
+        if at_rest.is_empty() {
+            self.residual.remove(key);
+        } else if !self.residual.contains(key) {
+            self.residual.insert(key.clone());
+        }
     }
 
     /// The dots of the log that `theirs` lacks, by key; and whether the log reaches back far enough to name all.
@@ -209,16 +213,21 @@ impl Replica {
         self.floor = floor;
     }
 
-    /// What to write beside the objects and the log, with `absorbed` on top of what this replica has seen.
+    /// What to write beside the objects and the log, with `absorbed` on top of what this replica has seen; `whole`
+    /// says that all of it came as objects.
     #[must_use]
-    pub fn checkpoint(&self, absorbed: Option<&Clock>) -> Checkpoint {
+    pub fn checkpoint(&self, absorbed: Option<&Clock>, whole: bool) -> Checkpoint {
         let mut clock = self.clock.clone();
+        let mut floor = self.floor.clone();
         if let Some(absorbed) = absorbed {
             clock.join(absorbed);
+            if whole {
+                raise_floor(&mut floor, absorbed);
+            }
         }
         Checkpoint {
             clock,
-            floor: self.floor.clone(),
+            floor,
             complete: self.complete,
         }
     }
@@ -236,5 +245,13 @@ impl Replica {
             context.highest(life) <= self.minted,
             "the clock has dots of this life that it never minted"
         );
+    }
+}
+
+/// All that `clock` covers has arrived without log rows: the log does not reach below it.
+fn raise_floor(floor: &mut BTreeMap<Life, u64>, clock: &Clock) {
+    for actor in clock.as_context().actors() {
+        let floor = floor.entry(actor).or_default();
+        *floor = clock.as_context().highest(actor).max(*floor);
     }
 }

@@ -155,9 +155,15 @@ impl Context {
         });
     }
 
-    /// Forgets `actor` altogether.
-    pub fn forget(&mut self, actor: Life) {
-        self.entries.remove(&actor);
+    /// Forgets every dot of `actor` above `highest`.
+    pub fn cap(&mut self, actor: Life, highest: u64) {
+        if let Some(entry) = self.entries.get_mut(&actor) {
+            entry.base = entry.base.min(highest);
+            entry.cloud.retain(|&n| n <= highest);
+            if entry.is_empty() {
+                self.entries.remove(&actor);
+            }
+        }
     }
 
     /// Whether every dot of `other` has been seen here.
@@ -265,11 +271,11 @@ mod tests {
 
     /// Every context over two actors with dots up to 4 each: all 256.
     fn all_small() -> Vec<Context> {
-        (0..=255u32)
+        (0..=255u64)
             .map(|bits| {
-                (0..8)
+                (0..8u64)
                     .filter(|bit| bits & (1 << bit) != 0)
-                    .map(|bit| dot(if bit < 4 { A } else { B }, u64::from(bit % 4 + 1)))
+                    .map(|bit| dot(if bit < 4 { A } else { B }, bit % 4 + 1))
                     .collect()
             })
             .collect()
@@ -295,7 +301,7 @@ mod tests {
                 assert_eq!(ab, ba);
                 let union: Context = dots(a).into_iter().chain(dots(b)).collect();
                 assert_eq!(ab, union, "a join is the union, in canonical form");
-                assert_eq!(ab.covers(a) && ab.covers(b), true);
+                assert!(ab.covers(a) && ab.covers(b));
                 assert_eq!(a.covers(b), dots(b).iter().all(|&dot| a.has(dot)));
                 let mut again = ab.clone();
                 again.join(b);

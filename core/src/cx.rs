@@ -1,0 +1,285 @@
+//! What every machine is lent while it handles something: the time, the configuration, the shared state, the way out.
+//!
+//! Machines do not know each other. What one wants of another it pushes as a [`Step`]; `node` takes the steps off
+//! and passes them on until none is left.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::causal::{Clock, Context, Dot};
+use crate::config::Config;
+use crate::effect::{Class, Effect, Effects, Read, Scan, Ticket, Write};
+use crate::hlc::HlcSource;
+use crate::id::{CallId, Life, NodeId, OpId};
+use crate::input::Reply;
+use crate::key::{Key, Partition};
+use crate::kind::Object;
+use crate::layout::Layout;
+use crate::message::{Change, Failure, Message, Refusal};
+use crate::note::Note;
+use crate::plant::Plants;
+use crate::replica::Replica;
+use crate::stats::Stats;
+use crate::stored::{self, Row, RowKey};
+use crate::time::Now;
+use crate::timers::Timers;
+
+/// One access to a key, to be given to the slots.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) enum Task {
+    /// What does the key hold?
+    Load,
+    /// Mint a dot for this change and write it.
+    Mint(Change),
+    /// Join an object in; `dots` are those whose effect it is known to include, for the clock to take up.
+    Join {
+        object: Object,
+        dots: Vec<Dot>,
+        why: Join,
+    },
+    /// Strip what is at rest, if the clock has risen since it was written.
+    Strip,
+}
+
+/// Why an object is joined in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// A coordinator's delta, or what anti-entropy found missing.
+    Delta,
+    /// Read repair: nothing is claimed with it.
+    Repair,
+    /// A page of a whole partition: once all have come, the clock will claim everything that the giver had seen.
+    Whole,
+}
+
+/// What came of an access.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) enum Answer {
+    /// What the key holds, with everything that the clock implies.
+    Loaded(Object),
+    /// The change is on disk. `shown` is what its writer has seen now.
+    Minted { dot: Dot, delta: Object, shown: Context },
+    /// The join is on disk.
+    Joined,
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+/// Who waits for an access.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiter {
+    /// A read of this node's.
+    Get(u64),
+    /// A write that this node coordinates.
+    Put(u64),
+    /// A peer's read.
+    Fetch { to: NodeId, op: OpId },
+    /// A peer's write.
+    Store { to: NodeId, op: OpId },
+    /// Objects being gathered for a peer.
+    Gather { to: NodeId, n: u64, key: Key },
+    /// Objects received from a peer.
+    Walk { peer: NodeId, n: u64 },
+    /// Nobody: a repair or a strip.
+    Nobody,
+}
+
+/// Whose a storage ticket is.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) enum Owner {
+    /// A key's slot, reading or writing.
+    Slot(Key),
+    /// A partition's checkpoint, with what it absorbs and the walk that waits for it.
+    Checkpoint(Box<CheckpointWrite>),
+    /// A listing's page.
+    List(u64),
+    /// A page of keys to gather for a peer.
+    Gather { to: NodeId, n: u64 },
+    /// This node's own keys, to be compared with a page received from a peer.
+    Walk { peer: NodeId, n: u64 },
+    /// A page of objects at rest.
+    Sweep,
+}
+
+/// A checkpoint on its way to disk.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct CheckpointWrite {
+    pub(crate) partition: Partition,
+    pub(crate) absorbed: Option<Clock>,
+    /// Whether all of `absorbed` came as objects, without log rows.
+    pub(crate) whole: bool,
+    pub(crate) complete: bool,
+    pub(crate) walk: Option<(NodeId, u64)>,
+}
+
+/// Something that one machine wants of another.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) enum Step {
+    /// An access to a key.
+    Access { key: Key, waiter: Waiter, task: Task },
+    /// What came of one.
+    Done { waiter: Waiter, answer: Answer },
+    /// A peer let a request of ours run into its timeout.
+    Silent(NodeId),
+}
+
+/// State that machines share.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct Shared {
+    pub(crate) replicas: BTreeMap<Partition, Replica>,
+    pub(crate) timers: Timers,
+    pub(crate) owners: BTreeMap<u64, Owner>,
+    pub(crate) steps: VecDeque<Step>,
+    pub(crate) hlc: HlcSource,
+    pub(crate) rng: Xoshiro256PlusPlus,
+    pub(crate) stats: Stats,
+    pub(crate) lives: Vec<Life>,
+    /// Whether this life stands among the stored ones. Until it does, every write that mints carries its row.
+    pub(crate) life_stored: bool,
+    pub(crate) last_op: u64,
+    pub(crate) last_ticket: u64,
+    pub(crate) plants: Plants,
+}
+
+/// What a machine is lent.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Now,
+    pub(crate) config: &'a Config,
+    pub(crate) layout: &'a Layout,
+    pub(crate) life: Life,
+    pub(crate) shared: &'a mut Shared,
+    pub(crate) fx: &'a mut Effects,
+}
+
+impl Cx<'_> {
+    pub(crate) fn me(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// A number for a new request.
+    pub(crate) fn next_op(&mut self) -> u64 {
+        self.shared.last_op += 1;
+        self.shared.last_op
+    }
+
+    /// The request that this node calls `n`.
+    pub(crate) fn op(&self, n: u64) -> OpId {
+        OpId { origin: self.life, n }
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        debug_assert_ne!(to, self.me(), "a node never writes to itself");
+        self.fx.push(Effect::Send { to, message });
+    }
+
+    pub(crate) fn reply(&mut self, id: CallId, reply: Reply) {
+        if let Reply::Failed(failure) = &reply {
+            self.shared.stats.failed += 1;
+            self.shared.stats.timeouts += u64::from(matches!(failure, Failure::Timeout { .. }));
+        }
+        self.fx.push(Effect::Reply { id, reply });
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.fx.push(Effect::Note(note));
+    }
+
+    pub(crate) fn step(&mut self, step: Step) {
+        self.shared.steps.push_back(step);
+    }
+
+    pub(crate) fn access(&mut self, key: Key, waiter: Waiter, task: Task) {
+        self.step(Step::Access { key, waiter, task });
+    }
+
+    pub(crate) fn done(&mut self, waiter: Waiter, answer: Answer) {
+        self.step(Step::Done { waiter, answer });
+    }
+
+    pub(crate) fn replica(&mut self, partition: Partition) -> Option<&mut Replica> {
+        self.shared.replicas.get_mut(&partition)
+    }
+
+    fn ticket(&mut self, owner: Owner) -> Ticket {
+        self.shared.last_ticket += 1;
+        let n = self.shared.last_ticket;
+        self.shared.owners.insert(n, owner);
+        Ticket { life: self.life, n }
+    }
+
+    pub(crate) fn read(&mut self, owner: Owner, key: RowKey) {
+        let ticket = self.ticket(owner);
+        self.fx.push(Effect::Read(Read { ticket, key }));
+    }
+
+    pub(crate) fn write(&mut self, owner: Owner, class: Class, rows: Vec<Row>) {
+        debug_assert!(!rows.is_empty(), "a write without rows");
+        let ticket = self.ticket(owner);
+        self.shared.stats.writes += 1;
+        self.fx.push(Effect::Write(Write { ticket, class, rows }));
+    }
+
+    pub(crate) fn scan(
+        &mut self,
+        owner: Owner,
+        (after, before): (RowKey, RowKey),
+        rows_max: usize,
+        bytes_max: usize,
+    ) {
+        let ticket = self.ticket(owner);
+        self.fx.push(Effect::Scan(Scan {
+            ticket,
+            after,
+            before,
+            rows_max,
+            bytes_max,
+        }));
+    }
+
+    /// Writes a partition's checkpoint with whatever log rows it makes superfluous. False when one is on its way
+    /// already: then nothing was done, and a later round will try again.
+    pub(crate) fn checkpoint(&mut self, class: Class, write: CheckpointWrite) -> bool {
+        const DROPPED_MAX: usize = 1_000;
+        let me = self.me();
+        let layout = self.layout;
+        let Some(replica) = self.shared.replicas.get_mut(&write.partition) else {
+            return false;
+        };
+        if replica.checkpointing {
+            return false;
+        }
+        let peers: Vec<NodeId> = layout
+            .primaries(write.partition)
+            .iter()
+            .copied()
+            .filter(|&node| node != me)
+            .collect();
+        let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);
+        if dropped.is_empty() && write.absorbed.is_none() && write.complete == replica.complete {
+            return false;
+        }
+        replica.checkpointing = true;
+        replica.drop_log(&dropped, floor);
+        let mut checkpoint = replica.checkpoint(write.absorbed.as_ref(), write.whole);
+        checkpoint.complete = write.complete;
+        let mut rows: Vec<Row> = Vec::with_capacity(dropped.len() + 1);
+        rows.push(stored::checkpoint_row(write.partition, &checkpoint));
+        rows.extend(
+            dropped
+                .iter()
+                .map(|&dot| stored::log_removal(write.partition, dot)),
+        );
+        self.shared.stats.log_dropped += dropped.len() as u64;
+        self.write(Owner::Checkpoint(Box::new(write)), class, rows);
+        true
+    }
+}

@@ -1,0 +1,470 @@
+//! Writes: one primary mints the dot, puts it on its own disk, and only then sends the delta to the others.
+//!
+//! The node that a client calls is the coordinator when it is a primary of the key; otherwise it forwards the
+//! change to one. Another primary is tried only after a refusal, which says that nothing was minted: after silence
+//! nobody knows, and a second coordinator would make a second value of one write. A coordinator remembers the
+//! forwards that it took, so that a doubled message mints nothing either. The reply leaves with the W-th disk.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::causal::Context;
+use crate::cx::{Answer, Cx, Step, Task, Waiter};
+use crate::get::counts;
+use crate::id::{CallId, Life, NodeId, OpId};
+use crate::input::Reply;
+use crate::message::{Change, Failure, Message, Refusal};
+use crate::peers::Peers;
+use crate::quorum::{Standing, Tally};
+use crate::time::Mono;
+use crate::timers::Timer;
+
+/// How many lives of other nodes are remembered for the sake of doubled forwards.
+const ORIGINS_MAX: usize = 4_096;
+
+/// Whom a write is for.
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    Client(CallId),
+    Peer { node: NodeId, op: OpId },
+}
+
+/// How far a write has come.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+enum Stage {
+    /// A primary has been asked to coordinate.
+    Forwarded(NodeId),
+    /// This node's own slot is to mint the dot and put it on disk.
+    Minting,
+    /// The delta has gone to the other primaries.
+    Gathering {
+        tally: Tally,
+        shown: Context,
+        last: Option<Refusal>,
+    },
+}
+
+/// One write under way.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Put {
+    asker: Asker,
+    change: Change,
+    w: usize,
+    deadline: Mono,
+    stage: Stage,
+    /// Primaries, by their place, that have refused and need not be asked again.
+    refused: u64,
+    /// Attempts so far; each member may correct our idea of its life, but not for ever.
+    attempts: usize,
+}
+
+/// Forwards taken from one life of another node.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Origin {
+    floor: u64,
+    taken: BTreeSet<u64>,
+    last_used: u64,
+}
+
+/// All writes under way.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct Puts {
+    open: BTreeMap<u64, Put>,
+    /// The open ones that have been forwarded, to tell coordinators which are closed.
+    forwarded: BTreeSet<u64>,
+    origins: BTreeMap<Life, Origin>,
+    forwards_taken: u64,
+}
+
+impl Puts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Writes that still owe a client their reply.
+    pub(crate) fn owed(&self) -> usize {
+        self.open
+            .values()
+            .filter(|put| matches!(put.asker, Asker::Client(_)))
+            .count()
+    }
+
+    /// A client's write.
+    pub(crate) fn start(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peers: &Peers,
+        call: CallId,
+        change: Change,
+        w: usize,
+        deadline: Mono,
+    ) {
+        let asker = Asker::Client(call);
+        let put = Put {
+            asker,
+            change,
+            w,
+            deadline,
+            stage: Stage::Minting,
+            refused: 0,
+            attempts: 0,
+        };
+        self.attempt(cx, peers, put, Refusal::NotHeld);
+    }
+
+    /// A peer's client's write, which this node is to coordinate.
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of one message")]
+    pub(crate) fn on_forward(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: OpId,
+        to: Life,
+        floor: u64,
+        change: Change,
+        w: usize,
+        deadline: Mono,
+    ) {
+        let refuse = |cx: &mut Cx<'_>, refusal| {
+            cx.send(
+                from,
+                Message::Forwarded {
+                    op,
+                    outcome: Err(Failure::NotTaken(refusal)),
+                },
+            );
+        };
+        if to != cx.life {
+            let refusal = Refusal::OtherLife(cx.life);
+            return refuse(cx, refusal);
+        }
+        let partition = cx.layout.partition(&change.key);
+        if !cx.layout.holds(cx.me(), partition) {
+            return refuse(cx, Refusal::NotHeld);
+        }
+        if !self.take(op, floor) && !planted!(cx.shared.plants, ForwardForgotten) {
+            cx.shared.stats.forwards_doubled += 1;
+            return;
+        }
+        let w = w.clamp(1, cx.config.replicas);
+        let asker = Asker::Peer { node: from, op };
+        let put = Put {
+            asker,
+            change,
+            w,
+            deadline,
+            stage: Stage::Minting,
+            refused: 0,
+            attempts: 0,
+        };
+        self.mint(cx, put);
+    }
+
+    /// Whether this forward arrives for the first time.
+    fn take(&mut self, op: OpId, floor: u64) -> bool {
+        self.forwards_taken += 1;
+        if self.origins.len() >= ORIGINS_MAX && !self.origins.contains_key(&op.origin) {
+            let idle = self
+                .origins
+                .iter()
+                .min_by_key(|(_, origin)| origin.last_used)
+                .map(|(&life, _)| life);
+            idle.and_then(|life| self.origins.remove(&life));
+        }
+        let origin = self.origins.entry(op.origin).or_default();
+        origin.last_used = self.forwards_taken;
+        if floor > origin.floor {
+            origin.floor = floor;
+            origin.taken = origin.taken.split_off(&floor);
+        }
+        op.n >= origin.floor && origin.taken.insert(op.n)
+    }
+
+    /// Has the next primary coordinate, this node itself if it is one; replies with `last` when none is left.
+    fn attempt(&mut self, cx: &mut Cx<'_>, peers: &Peers, mut put: Put, last: Refusal) {
+        let layout = cx.layout;
+        let primaries = layout.primaries(layout.partition(&put.change.key));
+        let me = cx.me();
+        let next = primaries
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| put.refused & (1 << index) == 0)
+            .min_by_key(|&(index, &node)| (node != me, peers.is_suspected(node), index));
+        let Some((_, &node)) = next.filter(|_| put.attempts < 2 * primaries.len()) else {
+            return self.finish(cx, put.asker, Err(Failure::NotTaken(last)));
+        };
+        put.attempts += 1;
+        if node == me {
+            return self.mint(cx, put);
+        }
+        let n = cx.next_op();
+        self.forwarded.insert(n);
+        let floor = self.forwarded.first().copied().unwrap_or(n);
+        cx.shared.stats.forwards += 1;
+        cx.send(
+            node,
+            Message::Forward {
+                op: cx.op(n),
+                to: peers.life(node),
+                floor,
+                change: put.change.clone(),
+                w: put.w as u8,
+                timeout: put.deadline.since(cx.now.mono),
+            },
+        );
+        put.stage = Stage::Forwarded(node);
+        self.open(cx, n, put);
+    }
+
+    fn mint(&mut self, cx: &mut Cx<'_>, mut put: Put) {
+        let n = cx.next_op();
+        cx.access(
+            put.change.key.clone(),
+            Waiter::Put(n),
+            Task::Mint(put.change.clone()),
+        );
+        put.stage = Stage::Minting;
+        self.open(cx, n, put);
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>, n: u64, put: Put) {
+        cx.shared.timers.set(put.deadline, Timer::Put(n));
+        self.open.insert(n, put);
+    }
+
+    fn close(&mut self, cx: &mut Cx<'_>, n: u64) -> Option<Put> {
+        let put = self.open.remove(&n)?;
+        self.forwarded.remove(&n);
+        cx.shared.timers.cancel(put.deadline, Timer::Put(n));
+        Some(put)
+    }
+
+    /// This node's own slot has answered.
+    pub(crate) fn on_minted(&mut self, cx: &mut Cx<'_>, peers: &Peers, n: u64, answer: Answer) {
+        let Some(put) = self.open.get_mut(&n) else {
+            // Its time was up before it was on disk: anti-entropy will carry it to the others.
+            return;
+        };
+        assert!(
+            matches!(put.stage, Stage::Minting),
+            "a dot was minted for a write that had one"
+        );
+        let layout = cx.layout;
+        let primaries = layout.primaries(layout.partition(&put.change.key));
+        let me = cx.me();
+        match answer {
+            Answer::Minted { dot, delta, shown } => {
+                let needed = if planted!(cx.shared.plants, QuorumShort) {
+                    (put.w - 1).max(1)
+                } else {
+                    put.w
+                };
+                let mut tally = Tally::new(primaries.len(), needed);
+                for (index, &node) in primaries.iter().enumerate() {
+                    if node == me {
+                        tally.yes(index);
+                    } else {
+                        let (key, delta) = (put.change.key.clone(), delta.clone());
+                        let op = cx.op(n);
+                        cx.send(node, Message::Store { op, key, dot, delta });
+                    }
+                }
+                put.stage = Stage::Gathering {
+                    tally,
+                    shown,
+                    last: None,
+                };
+                self.settle(cx, n);
+            }
+            Answer::Refused(refusal) => {
+                let mut put = self.close(cx, n).expect("just seen");
+                if matches!(put.asker, Asker::Client(_))
+                    && !matches!(refusal, Refusal::TooManySiblings { .. })
+                {
+                    put.refuse(primaries, me);
+                    self.attempt(cx, peers, put, refusal);
+                } else {
+                    self.finish(cx, put.asker, Err(Failure::NotTaken(refusal)));
+                }
+            }
+            Answer::Loaded(_) | Answer::Joined => unreachable!("a mint is answered with a dot or a refusal"),
+        }
+    }
+
+    /// A replica has the delta on disk, or refuses it.
+    pub(crate) fn on_stored(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: OpId,
+        outcome: Result<(), Refusal>,
+    ) {
+        if op.origin != cx.life {
+            return;
+        }
+        let Some(put) = self.open.get_mut(&op.n) else {
+            return;
+        };
+        let Stage::Gathering { tally, last, .. } = &mut put.stage else {
+            return;
+        };
+        let layout = cx.layout;
+        let primaries = layout.primaries(layout.partition(&put.change.key));
+        let Some(index) = primaries.iter().position(|&node| node == from) else {
+            return;
+        };
+        match outcome {
+            Ok(()) => {
+                if !tally.yes(index)
+                    && planted!(cx.shared.plants, AckCountedTwice)
+                    && let Some(other) = (0..primaries.len()).find(|&other| tally.is_awaited(other))
+                {
+                    tally.yes(other);
+                }
+            }
+            Err(refusal) => {
+                if tally.no(index) {
+                    *last = Some(refusal);
+                }
+            }
+        }
+        self.settle(cx, op.n);
+    }
+
+    /// Replies if the quorum is decided.
+    fn settle(&mut self, cx: &mut Cx<'_>, n: u64) {
+        let Some(Stage::Gathering { tally, .. }) = self.open.get(&n).map(|put| &put.stage) else {
+            return;
+        };
+        if tally.standing() == Standing::Pending {
+            return;
+        }
+        let put = self.close(cx, n).expect("just seen");
+        let Stage::Gathering { tally, shown, last } = put.stage else {
+            unreachable!("just seen")
+        };
+        let outcome = if tally.standing() == Standing::Reached {
+            Ok(shown)
+        } else {
+            let (acks, needed, replicas) = counts(&tally);
+            let last = last.expect("a quorum becomes impossible by a refusal");
+            Err(Failure::Refused {
+                acks,
+                needed,
+                replicas,
+                last,
+            })
+        };
+        self.finish(cx, put.asker, outcome);
+    }
+
+    /// The primary that was asked to coordinate has answered.
+    pub(crate) fn on_forwarded(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peers: &mut Peers,
+        from: NodeId,
+        op: OpId,
+        outcome: Result<Context, Failure>,
+    ) {
+        if op.origin != cx.life {
+            return;
+        }
+        let is_awaited = |put: &Put| matches!(put.stage, Stage::Forwarded(node) if node == from);
+        if !self.open.get(&op.n).is_some_and(is_awaited) {
+            return;
+        }
+        let mut put = self.close(cx, op.n).expect("just seen");
+        match outcome {
+            Err(Failure::NotTaken(refusal)) if !matches!(refusal, Refusal::TooManySiblings { .. }) => {
+                if let Refusal::OtherLife(life) = refusal {
+                    peers.learn(from, life);
+                } else {
+                    let layout = cx.layout;
+                    put.refuse(layout.primaries(layout.partition(&put.change.key)), from);
+                }
+                self.attempt(cx, peers, put, refusal);
+            }
+            outcome => self.finish(cx, put.asker, outcome),
+        }
+    }
+
+    /// A write's time is up.
+    pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>, n: u64) {
+        let Some(put) = self.close(cx, n) else { return };
+        let layout = cx.layout;
+        let primaries = layout.primaries(layout.partition(&put.change.key));
+        let tally = match put.stage {
+            Stage::Gathering { tally, .. } => tally,
+            Stage::Forwarded(node) => {
+                cx.step(Step::Silent(node));
+                Tally::new(primaries.len(), put.w)
+            }
+            Stage::Minting => Tally::new(primaries.len(), put.w),
+        };
+        for (index, &node) in primaries.iter().enumerate() {
+            if tally.is_awaited(index) && node != cx.me() && tally.acks() > 0 {
+                cx.step(Step::Silent(node));
+            }
+        }
+        let (acks, needed, replicas) = counts(&tally);
+        self.finish(
+            cx,
+            put.asker,
+            Err(Failure::Timeout {
+                acks,
+                needed,
+                replicas,
+            }),
+        );
+    }
+
+    fn finish(&self, cx: &mut Cx<'_>, asker: Asker, outcome: Result<Context, Failure>) {
+        match asker {
+            Asker::Client(call) => {
+                let reply = match outcome {
+                    Ok(seen) => Reply::Stored { seen },
+                    Err(failure) => Reply::Failed(failure),
+                };
+                cx.reply(call, reply);
+            }
+            Asker::Peer { node, op } => cx.send(node, Message::Forwarded { op, outcome }),
+        }
+    }
+
+    /// Panics when the parts disagree.
+    pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
+        for (&n, put) in &self.open {
+            assert!(timer_set(put.deadline, Timer::Put(n)), "write {n} has no timer");
+            match &put.stage {
+                Stage::Forwarded(_) => assert!(
+                    self.forwarded.contains(&n),
+                    "write {n} is forwarded and not listed so"
+                ),
+                Stage::Minting => {}
+                Stage::Gathering { tally, .. } => {
+                    assert_eq!(
+                        tally.standing(),
+                        Standing::Pending,
+                        "write {n} is open although it is decided"
+                    );
+                }
+            }
+        }
+        assert!(
+            self.forwarded.iter().all(|n| self.open.contains_key(n)),
+            "a closed write is listed as forwarded"
+        );
+    }
+}
+
+impl Put {
+    fn refuse(&mut self, primaries: &[NodeId], node: NodeId) {
+        if let Some(index) = primaries.iter().position(|&primary| primary == node) {
+            self.refused |= 1 << index;
+        }
+    }
+}

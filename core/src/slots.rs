@@ -1,0 +1,390 @@
+//! One key, one owner: every access to a key's object goes through its slot.
+//!
+//! A slot reads the row once, applies everything that waits, and writes once: queued changes fold into one write.
+//! While that write is on its way nobody sees its result; what it answers leaves when it is on disk. Accesses that
+//! arrive meanwhile wait their turn. When nobody waits any more the slot is gone: it is no cache.
+
+use alloc::collections::{BTreeMap, VecDeque, btree_map};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::causal::{Context, Dot, DotStore};
+use crate::cx::{Answer, Cx, Join, Owner, Task, Waiter};
+use crate::effect::Class;
+use crate::hlc::Hlc;
+use crate::key::{Key, Partition};
+use crate::kind::{Object, Sibling};
+use crate::message::{Change, Refusal};
+use crate::note::Note;
+use crate::stored;
+
+/// A key that somebody is at.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Slot {
+    waiting: VecDeque<(Waiter, Task)>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+enum Phase {
+    /// The row is being read.
+    Reading,
+    /// The row is being written.
+    Writing(Writing),
+}
+
+/// A write on its way, and what follows when it lands.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Writing {
+    /// What the key holds then.
+    object: Object,
+    /// Dots that the write adds to the clock; those of this life were minted for it.
+    dots: Vec<Dot>,
+    /// Who gets told what.
+    answers: Vec<(Waiter, Answer)>,
+    /// The context that is then at rest, stripped of what the clock implies.
+    at_rest: Context,
+}
+
+/// All keys that somebody is at.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct Slots {
+    slots: BTreeMap<Key, Slot>,
+    waiting: usize,
+}
+
+impl Slots {
+    /// Accesses that wait for a read or for their turn.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Queues an access. Its answer follows as a step.
+    pub(crate) fn on_access(&mut self, cx: &mut Cx<'_>, key: Key, waiter: Waiter, task: Task) {
+        let partition = cx.layout.partition(&key);
+        if cx.replica(partition).is_none() {
+            cx.done(waiter, Answer::Refused(Refusal::NotHeld));
+            return;
+        }
+        match self.slots.entry(key.clone()) {
+            btree_map::Entry::Occupied(mut slot) => {
+                if planted!(cx.shared.plants, ReadAheadOfSync)
+                    && let (Task::Load, Phase::Writing(writing)) = (&task, &slot.get().phase)
+                {
+                    let object = writing.object.clone();
+                    cx.done(waiter, Answer::Loaded(object));
+                    return;
+                }
+                slot.get_mut().waiting.push_back((waiter, task));
+            }
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(Slot {
+                    waiting: VecDeque::from([(waiter, task)]),
+                    phase: Phase::Reading,
+                });
+                cx.read(Owner::Slot(key.clone()), stored::object_key(partition, &key));
+            }
+        }
+        self.waiting += 1;
+    }
+
+    /// A slot's read is done.
+    pub(crate) fn on_read(&mut self, cx: &mut Cx<'_>, key: Key, outcome: Result<Option<Bytes>, String>) {
+        let partition = cx.layout.partition(&key);
+        let row = stored::object_key(partition, &key);
+        let object = outcome.and_then(|row_bytes| match row_bytes {
+            Some(bytes) => stored::read_object(&row, &bytes).map_err(|error| error.to_string()),
+            None => Ok(Object::default()),
+        });
+        let slot = self.slots.get_mut(&key).expect("a read belongs to a slot");
+        assert!(
+            matches!(slot.phase, Phase::Reading),
+            "a read came back to a slot that is not reading"
+        );
+        match object {
+            Ok(object) => {
+                let at_rest = object.context.clone();
+                let object = cx.shared.replicas[&partition].fill(object);
+                self.apply(cx, partition, key, object, at_rest);
+            }
+            Err(reason) => {
+                // Unknown is not absent: nothing can be joined with it, and nothing can be said about it.
+                cx.shared.stats.damaged += 1;
+                cx.note(Note::Damaged {
+                    key: key.clone(),
+                    reason,
+                });
+                let slot = self.slots.remove(&key).expect("just seen");
+                self.waiting -= slot.waiting.len();
+                for (waiter, _) in slot.waiting {
+                    cx.done(waiter, Answer::Refused(Refusal::Damaged));
+                }
+            }
+        }
+    }
+
+    /// A slot's write is done.
+    pub(crate) fn on_write(&mut self, cx: &mut Cx<'_>, key: Key, outcome: Result<(), String>) {
+        let partition = cx.layout.partition(&key);
+        let slot = self.slots.get_mut(&key).expect("a write belongs to a slot");
+        let Phase::Writing(writing) = core::mem::replace(&mut slot.phase, Phase::Reading) else {
+            panic!("a write came back to a slot that is not writing");
+        };
+        let life = cx.life;
+        let replica = cx
+            .shared
+            .replicas
+            .get_mut(&partition)
+            .expect("a slot's partition is held");
+        match outcome {
+            Ok(()) => {
+                replica.landed(&key, &writing.dots);
+                replica.note_residual(&key, &writing.at_rest);
+                let object = replica.fill(writing.object);
+                cx.shared.life_stored |= writing.dots.iter().any(|dot| dot.actor == life);
+                for (waiter, answer) in writing.answers {
+                    cx.done(waiter, answer);
+                }
+                self.apply(cx, partition, key, object, writing.at_rest);
+            }
+            Err(reason) => {
+                for &dot in writing.dots.iter().filter(|dot| dot.actor == life) {
+                    replica.burnt(dot);
+                }
+                cx.note(Note::WriteFailed { reason });
+                for (waiter, _) in writing.answers {
+                    cx.done(waiter, Answer::Refused(Refusal::Storage));
+                }
+                if slot.waiting.is_empty() {
+                    self.slots.remove(&key);
+                } else {
+                    // What is in memory never was: the rest starts from what is at rest.
+                    cx.read(Owner::Slot(key.clone()), stored::object_key(partition, &key));
+                }
+            }
+        }
+    }
+
+    /// Applies everything that waits to `object`, what the key holds now, and writes if that changes it. `at_rest` is
+    /// the stripped context that the row on disk has.
+    fn apply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        partition: Partition,
+        key: Key,
+        mut object: Object,
+        at_rest: Context,
+    ) {
+        let slot = self.slots.get_mut(&key).expect("the slot is open");
+        self.waiting -= slot.waiting.len();
+        let mut batch = Batch::default();
+        let mut queue = core::mem::take(&mut slot.waiting);
+        cx.shared.stats.folded += (queue.len() as u64).saturating_sub(1);
+        for (waiter, task) in queue.drain(..) {
+            let answer = batch.apply(cx, partition, &mut object, task);
+            let early = match answer {
+                Answer::Joined => planted!(cx.shared.plants, AckBeforeSync),
+                Answer::Minted { .. } => planted!(cx.shared.plants, DotBeforeDurable),
+                Answer::Loaded(_) => planted!(cx.shared.plants, ReadAheadOfSync),
+                Answer::Refused(_) => true,
+            };
+            if early || !batch.is_dirty() {
+                cx.done(waiter, answer);
+            } else {
+                batch.answers.push((waiter, answer));
+            }
+        }
+        let replica = cx
+            .shared
+            .replicas
+            .get_mut(&partition)
+            .expect("a slot's partition is held");
+        if !batch.is_dirty() && !batch.strip {
+            self.slots.remove(&key);
+            return;
+        }
+        let stripped = replica.strip(object.clone(), &batch.dots);
+        let context = stripped
+            .as_ref()
+            .map_or_else(Context::new, |object| object.context.clone());
+        if !batch.is_dirty() && context == at_rest {
+            replica.note_residual(&key, &context);
+            self.slots.remove(&key);
+            return;
+        }
+        cx.shared.stats.stripped += u64::from(!batch.is_dirty());
+        let mut rows = Vec::with_capacity(batch.dots.len() + 2);
+        rows.push(stored::object_row(partition, &key, stripped.as_ref()));
+        rows.extend(
+            batch
+                .dots
+                .iter()
+                .map(|&dot| stored::log_row(partition, dot, &key)),
+        );
+        if !cx.shared.life_stored && batch.dots.iter().any(|dot| dot.actor == cx.life) {
+            rows.push(stored::life_row(cx.life));
+        }
+        let writing = Writing {
+            object,
+            dots: batch.dots,
+            answers: batch.answers,
+            at_rest: context,
+        };
+        self.slots.get_mut(&key).expect("the slot is open").phase = Phase::Writing(writing);
+        cx.write(Owner::Slot(key), Class::Synced, rows);
+    }
+}
+
+/// What a row of applied accesses amounts to.
+#[derive(Default)]
+struct Batch {
+    dots: Vec<Dot>,
+    answers: Vec<(Waiter, Answer)>,
+    changed: bool,
+    /// Whether the row is to be written if only its stripped form has become smaller.
+    strip: bool,
+}
+
+impl Batch {
+    /// Whether there is something to write.
+    fn is_dirty(&self) -> bool {
+        self.changed || !self.dots.is_empty()
+    }
+
+    fn apply(&mut self, cx: &mut Cx<'_>, partition: Partition, object: &mut Object, task: Task) -> Answer {
+        match task {
+            Task::Load => Answer::Loaded(object.clone()),
+            Task::Mint(change) => match self.mint(cx, partition, object, change) {
+                Ok(answer) => answer,
+                Err(refusal) => Answer::Refused(refusal),
+            },
+            Task::Join {
+                object: other,
+                dots,
+                why,
+            } => {
+                self.join(cx, partition, object, other, dots, why);
+                Answer::Joined
+            }
+            Task::Strip => {
+                self.strip = true;
+                Answer::Joined
+            }
+        }
+    }
+
+    fn mint(
+        &mut self,
+        cx: &mut Cx<'_>,
+        partition: Partition,
+        object: &mut Object,
+        change: Change,
+    ) -> Result<Answer, Refusal> {
+        let limits = &cx.config.limits;
+        if let Some(value) = &change.value {
+            let kept = object.store.0.iter().filter(|&(&dot, _)| !change.seen.has(dot));
+            let (siblings, bytes) = kept.fold((0usize, 0usize), |(count, bytes), (_, kept)| {
+                (count + 1, bytes + kept.size())
+            });
+            let added = value.bytes.len() + value.content_type.len();
+            if siblings >= limits.siblings || (siblings > 0 && bytes + added > limits.object_bytes) {
+                let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);
+                return Err(Refusal::TooManySiblings {
+                    siblings,
+                    bytes: bytes as u64,
+                });
+            }
+        }
+        let at = cx.shared.hlc.next(cx.now.wall);
+        let life = cx.life;
+        let replica = cx
+            .shared
+            .replicas
+            .get_mut(&partition)
+            .expect("a slot's partition is held");
+        let mut seen = change.seen;
+        // A client cannot have seen what was not minted yet: a forged clock must not swallow the writes to come.
+        seen.cap(life, replica.minted());
+        let dot = replica.mint(life);
+        cx.shared.stats.minted += 1;
+        let sibling = change.value.map(|value| Sibling {
+            value: value.bytes,
+            content_type: value.content_type,
+            at,
+        });
+        let delta = Object::delta(seen, dot, sibling);
+        object.join(delta.clone());
+        self.dots.push(dot);
+        let shown = if planted!(cx.shared.plants, AckShowsUnseen) {
+            &object.context
+        } else {
+            &delta.context
+        };
+        Ok(Answer::Minted {
+            dot,
+            shown: shown.clone(),
+            delta,
+        })
+    }
+
+    fn join(
+        &mut self,
+        cx: &mut Cx<'_>,
+        partition: Partition,
+        object: &mut Object,
+        mut other: Object,
+        named: Vec<Dot>,
+        why: Join,
+    ) {
+        let life = cx.life;
+        let latest = other.siblings().map(|sibling| sibling.at).max().unwrap_or(Hlc(0));
+        if !cx.shared.hlc.adopt(latest, cx.now.wall) {
+            cx.shared.stats.drift_refused += 1;
+        }
+        let replica = cx
+            .shared
+            .replicas
+            .get_mut(&partition)
+            .expect("a slot's partition is held");
+        other.context.cap(life, replica.minted());
+        // Dots that this life would still have to mint cannot have had an effect anywhere.
+        let fresh = |dot: &Dot| !replica.clock().has(*dot) && dot.actor != life && dot.n > 0;
+        let fresh: Vec<Dot> = named
+            .iter()
+            .copied()
+            .filter(|dot| fresh(dot) && !self.dots.contains(dot))
+            .collect();
+        if why != Join::Whole && !named.is_empty() && fresh.is_empty() {
+            // Its effect is here already, and may since have been removed.
+            return;
+        }
+        if why == Join::Repair && planted!(cx.shared.plants, RepairOverwrites) {
+            *object = Object::default();
+        }
+        let before = object.store.clone();
+        let known = object.context.clone();
+        object.join(other.clone());
+        if planted!(cx.shared.plants, JoinKeepsDominated) {
+            object.store.0.extend(before.0.clone());
+        }
+        if planted!(cx.shared.plants, JoinDropsConcurrent) && !other.store.is_empty() {
+            object.store.0.retain(|dot, _| other.store.has(*dot));
+        }
+        let changed = object.store != before;
+        cx.shared.stats.repairs_applied += u64::from(why == Join::Repair && changed);
+        // A context that grew alone is not worth a write, unless the clock is going to claim the dots in it: then the
+        // row must remember which of them were removed.
+        self.changed |= changed || (why == Join::Whole && !known.covers(&other.context));
+        self.dots.extend(fresh);
+    }
+}

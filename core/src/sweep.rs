@@ -1,0 +1,102 @@
+//! Strips what is at rest once clocks have risen, so that deletes leave nothing behind and values little.
+//!
+//! A row is written with whatever its context says beyond the clock's bases of that moment. The keys of such rows
+//! are remembered in memory; when their partition's clock has risen each is visited once more. After a restart the
+//! keys are found again by one slow pass over the objects at rest.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::cx::{Cx, Owner, Task, Waiter};
+use crate::key::{Key, Partition};
+use crate::note::Note;
+use crate::stored::{self, Row, RowKey};
+use crate::timers::Timer;
+
+/// Rows in one page of the pass.
+const PAGE_ROWS: usize = 256;
+/// Bytes in one page of the pass.
+const PAGE_BYTES: usize = 1 << 20;
+/// Keys of a partition that are visited at once.
+const VISITS_MAX: usize = 64;
+/// The pass takes a page so often at most.
+const PAGE_EVERY: Duration = Duration::from_millis(100);
+
+/// The pass over the objects at rest.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct Sweep {
+    /// The last row seen; None before the first page.
+    after: Option<RowKey>,
+    is_done: bool,
+}
+
+impl Sweep {
+    /// A pass over a store that is known to be empty.
+    pub(crate) const fn over_nothing() -> Self {
+        Self {
+            after: None,
+            is_done: true,
+        }
+    }
+
+    pub(crate) const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Time for the next page.
+    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
+        let last = Partition((cx.config.partitions - 1) as u16);
+        let (start, before) = stored::objects_between(Partition(0), None, last);
+        let after = self.after.clone().unwrap_or(start);
+        cx.scan(Owner::Sweep, (after, before), PAGE_ROWS, PAGE_BYTES);
+    }
+
+    /// A page has been read.
+    pub(crate) fn on_scan(&mut self, cx: &mut Cx<'_>, outcome: Result<(Vec<Row>, bool), String>) {
+        match outcome {
+            Ok((rows, more)) => {
+                for row in &rows {
+                    note_residual(cx, row);
+                }
+                self.is_done = !more;
+                self.after = rows
+                    .into_iter()
+                    .next_back()
+                    .map(|row| row.key)
+                    .or(self.after.take());
+            }
+            Err(reason) => cx.note(Note::ScanFailed { reason }),
+        }
+        if !self.is_done {
+            let at = cx.now.mono.after(PAGE_EVERY);
+            cx.shared.timers.set(at, Timer::Sweep);
+        }
+    }
+}
+
+fn note_residual(cx: &mut Cx<'_>, row: &Row) {
+    let Some((partition, key)) = stored::key_of(&row.key) else {
+        return;
+    };
+    let value = row.value.as_deref().unwrap_or_default();
+    // A damaged row is found, and told of, by whoever needs the key.
+    let Ok(object) = stored::read_object(&row.key, value) else {
+        return;
+    };
+    if let Some(replica) = cx.replica(partition) {
+        replica.note_residual(&key, &object.context);
+    }
+}
+
+/// The clock of `partition` may have risen: visits the keys that were waiting for that.
+pub(crate) fn visit(cx: &mut Cx<'_>, partition: Partition) {
+    let Some(replica) = cx.replica(partition) else {
+        return;
+    };
+    let keys: Vec<Key> = replica.residual.iter().take(VISITS_MAX).cloned().collect();
+    for key in keys {
+        cx.access(key, Waiter::Nobody, Task::Strip);
+    }
+}

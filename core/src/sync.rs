@@ -1,0 +1,968 @@
+//! Anti-entropy by clocks: whoever is missing something asks for exactly that (DottedDB, SRDS 2017).
+//!
+//! A round with a peer opens with one number for all clocks that both hold; when it matches, nothing else is said.
+//! Otherwise the partitions whose clocks differ are walked one at a time: this node says what it has seen, the peer
+//! gives the objects that the missing dots have changed, found through its log. When the log does not reach back
+//! far enough, every object of the partition is pulled, page by page.
+//!
+//! What may be taken over from a peer's clock, and when, decides whether data is safe here. The dots that came with
+//! an object are logged in the same write as the object. The peer's own bases, and after a whole partition its whole
+//! clock, are taken over only when every object is on disk, by a checkpoint of their own.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::causal::{Clock, Dot};
+use crate::cx::{Answer, CheckpointWrite, Cx, Join, Owner, Task, Waiter};
+use crate::effect::Class;
+use crate::id::{Life, NodeId, OpId};
+use crate::key::{Key, Partition};
+use crate::kind::Object;
+use crate::message::{Given, GivenObject, Message, Page, Probed, Refusal};
+use crate::note::Note;
+use crate::stored::{self, Row};
+use crate::sweep;
+use crate::time::Mono;
+use crate::timers::Timer;
+
+/// Bytes of a page's rows, of which only the keys are used.
+const SCAN_BYTES: usize = 4 << 20;
+
+/// A round of this node's with one peer, and when it must next be looked at.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Round {
+    stage: Stage,
+    at: Mono,
+}
+
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+enum Stage {
+    /// The next round begins with the timer.
+    Resting,
+    /// Are our clocks equal?
+    Probing { n: u64, digest: u64 },
+    /// They were not.
+    Walking { queue: VecDeque<Partition>, walk: Walk },
+}
+
+/// One partition of a round.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Walk {
+    /// The request, or the work, that is under way.
+    n: u64,
+    partition: Partition,
+    step: WalkStep,
+}
+
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+enum WalkStep {
+    /// What am I missing?
+    Asking,
+    /// Objects are being written; what they came with follows when all are.
+    Joining { left: usize, refused: bool, then: Then },
+    /// A page of the whole partition has been asked for.
+    Pulling {
+        after: Option<Key>,
+        whole: Option<(Clock, bool)>,
+    },
+    /// This node's own keys are being read, to be compared with the page.
+    Comparing {
+        page: Box<Page>,
+        whole: (Clock, bool),
+        from: Option<Key>,
+        absent: Vec<Key>,
+    },
+    /// What was taken over is being written.
+    Checkpointing,
+}
+
+/// What follows when the objects of a message are on disk.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+enum Then {
+    /// The clock, what its owner vouches for, and how much of it the message carried.
+    Given {
+        clock: Clock,
+        vouched: Vec<Life>,
+        complete: bool,
+        reaches: bool,
+        more: bool,
+        progress: bool,
+    },
+    /// The next page, or the end.
+    Paged { end: Option<Key>, whole: (Clock, bool) },
+}
+
+/// Objects being gathered for a peer: one lot per peer, the newest request wins.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Gather {
+    n: u64,
+    op: OpId,
+    partition: Partition,
+    clock: Clock,
+    /// Keys whose objects are still being read.
+    left: usize,
+    dots: BTreeMap<Key, Vec<Dot>>,
+    objects: BTreeMap<Key, Object>,
+    /// Keys that could not be read.
+    withheld: bool,
+    what: Gathering,
+}
+
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+enum Gathering {
+    Given { reaches: bool, more: bool },
+    Page { end: Option<Key> },
+}
+
+/// Anti-entropy with all peers, both ways.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct Sync {
+    rounds: BTreeMap<NodeId, Round>,
+    gathers: BTreeMap<NodeId, Gather>,
+    shared: BTreeMap<NodeId, Vec<Partition>>,
+}
+
+impl Sync {
+    /// Begins rounds with every peer that shares a partition, each at a moment of its own.
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        let (me, config) = (cx.me(), cx.config);
+        for &peer in config.members.iter().filter(|&&peer| peer != me) {
+            let shared: Vec<Partition> = cx
+                .layout
+                .held_by(peer)
+                .filter(|&partition| cx.layout.holds(me, partition))
+                .collect();
+            if shared.is_empty() {
+                continue;
+            }
+            self.shared.insert(peer, shared);
+            // The first round is soon, so that a node that was away catches up; jitter keeps nodes out of step.
+            let at = cx.now.mono.after(jitter(cx, config.sync_every / 4));
+            self.rounds.insert(
+                peer,
+                Round {
+                    stage: Stage::Resting,
+                    at,
+                },
+            );
+            cx.shared.timers.set(at, Timer::Sync(peer));
+        }
+    }
+
+    /// Whether nothing is being carried either way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.gathers.is_empty()
+            && !self
+                .rounds
+                .values()
+                .any(|round| matches!(round.stage, Stage::Walking { .. }))
+    }
+
+    /// A round is due, or the present one hangs.
+    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        let Some(round) = self.rounds.get_mut(&peer) else {
+            return;
+        };
+        if !matches!(round.stage, Stage::Resting) {
+            // Whatever hangs may still be carried out: nothing of it is undone, and nothing is lost by asking again.
+            return self.rest(cx, peer);
+        }
+        let n = cx.next_op();
+        let digest = digest(cx, &self.shared[&peer]);
+        round.stage = Stage::Probing { n, digest };
+        cx.send(peer, Message::Probe { op: cx.op(n), digest });
+        self.await_step(cx, peer);
+    }
+
+    /// The round with `peer` is over; the next one follows in its time.
+    fn rest(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        let every = cx.config.sync_every;
+        let pause = every * 3 / 4 + jitter(cx, every / 2);
+        let round = self
+            .rounds
+            .get_mut(&peer)
+            .expect("a round is only ended where one is");
+        round.stage = Stage::Resting;
+        cx.shared.timers.cancel(round.at, Timer::Sync(peer));
+        round.at = cx.now.mono.after(pause);
+        cx.shared.timers.set(round.at, Timer::Sync(peer));
+    }
+
+    /// The present step of the round with `peer` has a request's time from now on.
+    fn await_step(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        let round = self
+            .rounds
+            .get_mut(&peer)
+            .expect("a round is only awaited where one is");
+        cx.shared.timers.cancel(round.at, Timer::Sync(peer));
+        round.at = cx.now.mono.after(cx.config.timeout);
+        cx.shared.timers.set(round.at, Timer::Sync(peer));
+    }
+
+    // --- Opening a round ---------------------------------------------------------------------------------------
+
+    /// A peer wants to know whether our clocks are equal.
+    pub(crate) fn on_probe(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, theirs: u64) {
+        let Some(shared) = self.shared.get(&from) else {
+            return;
+        };
+        let outcome = if digest(cx, shared) == theirs {
+            let mut incomplete = Vec::new();
+            for &partition in shared {
+                let replica = cx.replica(partition).expect("shared partitions are held");
+                if !replica.complete {
+                    incomplete.push(partition);
+                }
+                let clock = replica.clock().clone();
+                replica.peer_has(from, &clock);
+                prune(cx, partition);
+            }
+            Probed::Equal { incomplete }
+        } else {
+            Probed::Differ {
+                digests: shared
+                    .iter()
+                    .map(|partition| cx.shared.replicas[partition].clock().digest())
+                    .collect(),
+            }
+        };
+        cx.send(from, Message::Probed { op, outcome });
+    }
+
+    /// The peer has compared.
+    pub(crate) fn on_probed(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, outcome: Probed) {
+        let Some(Stage::Probing { n, digest: sent }) = self.rounds.get(&from).map(|round| &round.stage)
+        else {
+            return;
+        };
+        if op.origin != cx.life || op.n != *n {
+            return;
+        }
+        let sent = *sent;
+        let shared = self.shared[&from].clone();
+        match outcome {
+            Probed::Equal { incomplete } => {
+                cx.shared.stats.sync_equal += 1;
+                // Writes may have come in between; then only the next round can tell.
+                if digest(cx, &shared) == sent {
+                    for partition in shared {
+                        let replica = cx.replica(partition).expect("shared partitions are held");
+                        let clock = replica.clock().clone();
+                        replica.peer_has(from, &clock);
+                        let is_complete = !incomplete.contains(&partition);
+                        if !catch_up(cx, from, partition, is_complete, None, false, None) {
+                            prune(cx, partition);
+                        }
+                        sweep::visit(cx, partition);
+                    }
+                }
+                self.rest(cx, from);
+            }
+            Probed::Differ { digests } => {
+                cx.shared.stats.sync_differ += 1;
+                if digests.len() != shared.len() {
+                    cx.note(Note::Stranger { from });
+                    return self.rest(cx, from);
+                }
+                let queue = shared
+                    .into_iter()
+                    .zip(digests)
+                    .filter(|(partition, theirs)| {
+                        let replica = &cx.shared.replicas[partition];
+                        replica.clock().digest() != *theirs || !replica.complete
+                    })
+                    .map(|(partition, _)| partition)
+                    .collect();
+                self.walk_on(cx, from, queue);
+            }
+        }
+    }
+
+    // --- Walking the partitions that differ ----------------------------------------------------------------------
+
+    /// Takes up the next partition of the queue, or ends the round.
+    fn walk_on(&mut self, cx: &mut Cx<'_>, peer: NodeId, mut queue: VecDeque<Partition>) {
+        let Some(partition) = queue.pop_front() else {
+            return self.rest(cx, peer);
+        };
+        let walk = ask(cx, peer, partition);
+        self.rounds.get_mut(&peer).expect("a round is walked").stage = Stage::Walking { queue, walk };
+        self.await_step(cx, peer);
+    }
+
+    /// The present partition is done with, well or not.
+    fn next_partition(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        let round = self.rounds.get_mut(&peer).expect("a round is walked");
+        let Stage::Walking { queue, .. } = &mut round.stage else {
+            return;
+        };
+        let queue = core::mem::take(queue);
+        self.walk_on(cx, peer, queue);
+    }
+
+    fn walk(&mut self, peer: NodeId, n: u64) -> Option<&mut Walk> {
+        match &mut self.rounds.get_mut(&peer)?.stage {
+            Stage::Walking { walk, .. } if walk.n == n => Some(walk),
+            _ => None,
+        }
+    }
+
+    /// The peer gives what was missing.
+    pub(crate) fn on_give(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, given: Given) {
+        let awaited =
+            |walk: &Walk| matches!(walk.step, WalkStep::Asking) && walk.partition == given.partition;
+        if op.origin != cx.life || !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
+            return;
+        }
+        let Given {
+            clock,
+            vouched,
+            complete,
+            reaches,
+            more,
+            objects,
+            ..
+        } = given;
+        let progress = !objects.is_empty();
+        cx.shared.stats.sync_objects += objects.len() as u64;
+        let then = Then::Given {
+            clock,
+            vouched,
+            complete,
+            reaches,
+            more,
+            progress,
+        };
+        let joins = objects
+            .into_iter()
+            .map(|given| (given.key, given.object, given.dots, Join::Delta))
+            .collect();
+        self.join_all(cx, from, op.n, joins, then);
+    }
+
+    /// Has objects written; `then` follows when all are on disk.
+    fn join_all(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeId,
+        n: u64,
+        joins: Vec<(Key, Object, Vec<Dot>, Join)>,
+        then: Then,
+    ) {
+        let Some(walk) = self.walk(peer, n) else { return };
+        let (left, partition) = (joins.len(), walk.partition);
+        walk.step = WalkStep::Joining {
+            left,
+            refused: false,
+            then,
+        };
+        for (key, object, dots, why) in joins {
+            if cx.layout.partition(&key) == partition {
+                cx.access(key, Waiter::Walk { peer, n }, Task::Join { object, dots, why });
+            } else {
+                cx.done(Waiter::Walk { peer, n }, Answer::Refused(Refusal::NotHeld));
+            }
+        }
+        self.await_step(cx, peer);
+        if left == 0 || planted!(cx.shared.plants, ClockBeforeData) {
+            self.joined_all(cx, peer, n);
+        }
+    }
+
+    /// One of the objects is on disk, or could not be put there.
+    pub(crate) fn on_joined(&mut self, cx: &mut Cx<'_>, peer: NodeId, n: u64, answer: &Answer) {
+        let Some(Walk {
+            step: WalkStep::Joining { left, refused, .. },
+            ..
+        }) = self.walk(peer, n)
+        else {
+            return;
+        };
+        *left -= 1;
+        *refused |= matches!(answer, Answer::Refused(_));
+        if *left == 0 {
+            self.joined_all(cx, peer, n);
+        }
+    }
+
+    fn joined_all(&mut self, cx: &mut Cx<'_>, peer: NodeId, n: u64) {
+        let Some(walk) = self.walk(peer, n) else { return };
+        let partition = walk.partition;
+        let WalkStep::Joining { refused, then, .. } =
+            core::mem::replace(&mut walk.step, WalkStep::Checkpointing)
+        else {
+            unreachable!("only joins are finished here")
+        };
+        if refused {
+            return self.next_partition(cx, peer);
+        }
+        match then {
+            Then::Given {
+                clock,
+                vouched,
+                complete,
+                reaches,
+                more,
+                progress,
+            } => {
+                let replica = cx.replica(partition).expect("walked partitions are held");
+                replica.peer_has(peer, &clock);
+                if more {
+                    if progress {
+                        self.ask_again(cx, peer, partition)
+                    } else {
+                        self.next_partition(cx, peer)
+                    }
+                } else if reaches {
+                    let mut absorbed = Clock::new();
+                    if planted!(cx.shared.plants, AbsorbsAllBases) {
+                        let everyone: Vec<Life> = clock.as_context().actors().collect();
+                        absorbed.absorb(&clock, &everyone);
+                    } else {
+                        absorbed.absorb(&clock, &vouched);
+                    }
+                    self.take_over(cx, peer, n, partition, absorbed, complete, false);
+                } else {
+                    self.pull(cx, peer, None, None);
+                }
+            }
+            Then::Paged {
+                end: Some(end),
+                whole,
+            } => self.pull(cx, peer, Some(end), Some(whole)),
+            Then::Paged {
+                end: None,
+                whole: (clock, complete),
+            } => {
+                self.take_over(cx, peer, n, partition, clock, complete, true);
+            }
+        }
+    }
+
+    fn ask_again(&mut self, cx: &mut Cx<'_>, peer: NodeId, partition: Partition) {
+        let again = ask(cx, peer, partition);
+        if let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage) {
+            *walk = again;
+        }
+        self.await_step(cx, peer);
+    }
+
+    /// Takes over what may be taken of the peer's clock, now that the objects are on disk.
+    #[expect(clippy::too_many_arguments, reason = "one fact each, all of one message")]
+    fn take_over(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeId,
+        n: u64,
+        partition: Partition,
+        absorbed: Clock,
+        complete: bool,
+        whole: bool,
+    ) {
+        let news = !absorbed
+            .missing_from(cx.shared.replicas[&partition].clock())
+            .is_empty();
+        let absorbed = (news || whole).then_some(absorbed);
+        if !catch_up(cx, peer, partition, complete, absorbed, whole, Some((peer, n))) {
+            prune(cx, partition);
+            sweep::visit(cx, partition);
+            self.next_partition(cx, peer);
+        }
+    }
+
+    /// A checkpoint is on disk, or could not be put there.
+    pub(crate) fn on_checkpoint(
+        &mut self,
+        cx: &mut Cx<'_>,
+        write: CheckpointWrite,
+        outcome: Result<(), String>,
+    ) {
+        let replica = cx
+            .replica(write.partition)
+            .expect("checkpoints are of held partitions");
+        replica.checkpointing = false;
+        match outcome {
+            Ok(()) => {
+                if let Some(absorbed) = &write.absorbed {
+                    replica.absorbed(absorbed, write.whole);
+                }
+                if write.complete && !replica.complete {
+                    replica.complete = true;
+                    replica.caught_up.clear();
+                    cx.note(Note::CaughtUp {
+                        partition: write.partition,
+                    });
+                }
+                sweep::visit(cx, write.partition);
+            }
+            Err(reason) => cx.note(Note::WriteFailed { reason }),
+        }
+        if let Some((peer, n)) = write.walk
+            && self.walk(peer, n).is_some()
+        {
+            self.next_partition(cx, peer);
+        }
+    }
+
+    // --- A whole partition -----------------------------------------------------------------------------------------
+
+    /// Asks for the next page of the whole partition.
+    fn pull(&mut self, cx: &mut Cx<'_>, peer: NodeId, after: Option<Key>, whole: Option<(Clock, bool)>) {
+        let n = cx.next_op();
+        let op = cx.op(n);
+        if let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage) {
+            cx.send(
+                peer,
+                Message::Pull {
+                    op,
+                    partition: walk.partition,
+                    after: after.clone(),
+                },
+            );
+            *walk = Walk {
+                n,
+                partition: walk.partition,
+                step: WalkStep::Pulling { after, whole },
+            };
+        }
+        self.await_step(cx, peer);
+    }
+
+    /// The peer gives a page, or refuses to.
+    pub(crate) fn on_page(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: OpId,
+        outcome: Result<Page, Refusal>,
+    ) {
+        if op.origin != cx.life {
+            return;
+        }
+        let Some(walk) = self.walk(from, op.n) else { return };
+        let WalkStep::Pulling { after, whole } = &mut walk.step else {
+            return;
+        };
+        let Ok(page) = outcome else {
+            return self.next_partition(cx, from);
+        };
+        // Only what the giver had seen before the first page is in all pages.
+        let whole = whole
+            .take()
+            .unwrap_or_else(|| (page.clock.clone(), page.complete));
+        let after = after.take();
+        walk.step = WalkStep::Comparing {
+            page: Box::new(page),
+            whole,
+            from: after,
+            absent: Vec::new(),
+        };
+        cx.shared.stats.sync_pages += 1;
+        self.compare(cx, from, op.n);
+    }
+
+    /// Reads this node's own keys of the page's range: those that the giver does not have, it has seen removed.
+    fn compare(&mut self, cx: &mut Cx<'_>, peer: NodeId, n: u64) {
+        let Some(walk) = self.walk(peer, n) else { return };
+        let WalkStep::Comparing { from, .. } = &walk.step else {
+            return;
+        };
+        let bounds = stored::objects_between(walk.partition, from.as_ref(), walk.partition);
+        let rows = cx.config.limits.sync_objects;
+        cx.scan(Owner::Walk { peer, n }, bounds, rows, SCAN_BYTES);
+        self.await_step(cx, peer);
+    }
+
+    /// This node's own keys have been read.
+    pub(crate) fn on_compared(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeId,
+        n: u64,
+        outcome: Result<(Vec<Row>, bool), String>,
+    ) {
+        let Some(walk) = self.walk(peer, n) else { return };
+        let WalkStep::Comparing {
+            page, from, absent, ..
+        } = &mut walk.step
+        else {
+            return;
+        };
+        let (rows, more) = match outcome {
+            Ok(found) => found,
+            Err(reason) => {
+                cx.note(Note::ScanFailed { reason });
+                return self.next_partition(cx, peer);
+            }
+        };
+        let mut is_past = false;
+        for (_, key) in rows.iter().filter_map(|row| stored::key_of(&row.key)) {
+            is_past |= page.end.as_ref().is_some_and(|end| key > *end);
+            if !is_past && !page.objects.contains_key(&key) {
+                absent.push(key.clone());
+            }
+            *from = Some(key);
+        }
+        if more && !is_past {
+            return self.compare(cx, peer, n);
+        }
+        let WalkStep::Comparing {
+            page, whole, absent, ..
+        } = core::mem::replace(&mut walk.step, WalkStep::Checkpointing)
+        else {
+            unreachable!("just matched")
+        };
+        let Page {
+            clock, objects, end, ..
+        } = *page;
+        let mut nothing = Object::default();
+        clock.fill(&mut nothing);
+        let absent = absent
+            .into_iter()
+            .map(|key| (key, nothing.clone(), Vec::new(), Join::Whole));
+        let present = objects
+            .into_iter()
+            .map(|(key, object)| (key, object, Vec::new(), Join::Whole));
+        let joins = present.chain(absent).collect();
+        self.join_all(cx, peer, n, joins, Then::Paged { end, whole });
+    }
+
+    // --- Giving ----------------------------------------------------------------------------------------------------
+
+    /// A peer says what it has seen of a partition, and wants the rest.
+    pub(crate) fn on_ask(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: OpId,
+        partition: Partition,
+        theirs: &Clock,
+    ) {
+        if !cx.layout.holds(from, partition) {
+            return cx.note(Note::Stranger { from });
+        }
+        let max = cx.config.limits.sync_objects;
+        let Some(replica) = cx.replica(partition) else {
+            return;
+        };
+        replica.peer_has(from, theirs);
+        let (missing, reaches) = replica.missing(theirs);
+        let more = missing.len() > max;
+        let dots: BTreeMap<Key, Vec<Dot>> = missing
+            .into_iter()
+            .take(max)
+            .map(|(key, dots)| (key.clone(), dots))
+            .collect();
+        let clock = replica.clock().clone();
+        prune(cx, partition);
+        let n = cx.next_op();
+        let keys: Vec<Key> = dots.keys().cloned().collect();
+        let what = Gathering::Given { reaches, more };
+        let (objects, left) = (BTreeMap::new(), keys.len());
+        self.gathers.insert(
+            from,
+            Gather {
+                n,
+                op,
+                partition,
+                clock,
+                left,
+                dots,
+                objects,
+                withheld: false,
+                what,
+            },
+        );
+        self.gather(cx, from, n, keys);
+    }
+
+    /// A peer wants a page of the whole partition.
+    pub(crate) fn on_pull(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: OpId,
+        partition: Partition,
+        after: Option<&Key>,
+    ) {
+        let refusal = (!cx.layout.holds(from, partition)).then_some(Refusal::NotHeld);
+        let Some(clock) = cx
+            .replica(partition)
+            .filter(|_| refusal.is_none())
+            .map(|replica| replica.clock().clone())
+        else {
+            return cx.send(
+                from,
+                Message::Page {
+                    op,
+                    outcome: Err(Refusal::NotHeld),
+                },
+            );
+        };
+        let n = cx.next_op();
+        let what = Gathering::Page { end: None };
+        let (dots, objects) = (BTreeMap::new(), BTreeMap::new());
+        self.gathers.insert(
+            from,
+            Gather {
+                n,
+                op,
+                partition,
+                clock,
+                left: 0,
+                dots,
+                objects,
+                withheld: false,
+                what,
+            },
+        );
+        let bounds = stored::objects_between(partition, after, partition);
+        let limits = &cx.config.limits;
+        cx.scan(
+            Owner::Gather { to: from, n },
+            bounds,
+            limits.sync_objects,
+            limits.sync_bytes,
+        );
+    }
+
+    /// The keys of the page have been read; the objects follow, each under its slot.
+    pub(crate) fn on_page_keys(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: NodeId,
+        n: u64,
+        outcome: Result<(Vec<Row>, bool), String>,
+    ) {
+        let Some(gather) = self.gathers.get_mut(&to).filter(|gather| gather.n == n) else {
+            return;
+        };
+        match outcome {
+            Ok((rows, more)) => {
+                let keys: Vec<Key> = rows
+                    .iter()
+                    .filter_map(|row| stored::key_of(&row.key))
+                    .map(|(_, key)| key)
+                    .collect();
+                let end = if more { keys.last().cloned() } else { None };
+                gather.what = Gathering::Page { end };
+                gather.left = keys.len();
+                self.gather(cx, to, n, keys);
+            }
+            Err(reason) => {
+                cx.note(Note::ScanFailed { reason });
+                let op = gather.op;
+                self.gathers.remove(&to);
+                cx.send(
+                    to,
+                    Message::Page {
+                        op,
+                        outcome: Err(Refusal::Storage),
+                    },
+                );
+            }
+        }
+    }
+
+    fn gather(&mut self, cx: &mut Cx<'_>, to: NodeId, n: u64, keys: Vec<Key>) {
+        if keys.is_empty() {
+            return self.give(cx, to);
+        }
+        for key in keys {
+            cx.access(key.clone(), Waiter::Gather { to, n, key }, Task::Load);
+        }
+    }
+
+    /// One of the objects has been read, or could not be.
+    pub(crate) fn on_gathered(&mut self, cx: &mut Cx<'_>, to: NodeId, n: u64, key: Key, answer: Answer) {
+        let Some(gather) = self.gathers.get_mut(&to).filter(|gather| gather.n == n) else {
+            return;
+        };
+        gather.left -= 1;
+        match answer {
+            Answer::Loaded(object) => {
+                gather.objects.insert(key, object);
+            }
+            _ => gather.withheld = true,
+        }
+        if gather.left == 0 {
+            self.give(cx, to);
+        }
+    }
+
+    /// Sends what has been gathered.
+    fn give(&mut self, cx: &mut Cx<'_>, to: NodeId) {
+        let Some(gather) = self.gathers.remove(&to) else {
+            return;
+        };
+        let Gather {
+            op,
+            partition,
+            clock,
+            mut dots,
+            objects,
+            withheld,
+            what,
+            ..
+        } = gather;
+        let complete = cx.shared.replicas[&partition].complete;
+        match what {
+            Gathering::Given { reaches, more } => {
+                // What could not be read, or does not fit, is as if it had not come to its turn yet.
+                let mut more = more || withheld;
+                let mut given = Vec::new();
+                let mut bytes = 0;
+                for (key, object) in objects {
+                    bytes += object.size();
+                    if !given.is_empty() && bytes > cx.config.limits.sync_bytes {
+                        more = true;
+                        break;
+                    }
+                    let dots = dots.remove(&key).unwrap_or_default();
+                    given.push(GivenObject { key, dots, object });
+                }
+                let mut vouched = cx.shared.lives.clone();
+                vouched.retain(|&life| clock.as_context().highest(life) > 0);
+                let given = Given {
+                    partition,
+                    clock,
+                    vouched,
+                    complete,
+                    reaches,
+                    more,
+                    objects: given,
+                };
+                cx.send(to, Message::Give { op, given });
+            }
+            Gathering::Page { .. } if withheld => {
+                // A page with a hole would read as a delete.
+                cx.send(
+                    to,
+                    Message::Page {
+                        op,
+                        outcome: Err(Refusal::Damaged),
+                    },
+                );
+            }
+            Gathering::Page { end } => {
+                let page = Page {
+                    clock,
+                    complete,
+                    objects,
+                    end,
+                };
+                cx.send(
+                    to,
+                    Message::Page {
+                        op,
+                        outcome: Ok(page),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Panics when the parts disagree.
+    pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
+        for (&peer, round) in &self.rounds {
+            assert!(
+                timer_set(round.at, Timer::Sync(peer)),
+                "the round with {peer} has no timer"
+            );
+        }
+    }
+}
+
+fn ask(cx: &mut Cx<'_>, peer: NodeId, partition: Partition) -> Walk {
+    let n = cx.next_op();
+    let clock = cx.shared.replicas[&partition].clock().clone();
+    cx.send(
+        peer,
+        Message::Ask {
+            op: cx.op(n),
+            partition,
+            clock,
+        },
+    );
+    Walk {
+        n,
+        partition,
+        step: WalkStep::Asking,
+    }
+}
+
+/// One number for the clocks of `partitions`.
+fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
+    let mut bytes = Vec::with_capacity(partitions.len() * 8);
+    for partition in partitions {
+        bytes.extend_from_slice(&cx.shared.replicas[partition].clock().digest().to_le_bytes());
+    }
+    xxh3_64(&bytes)
+}
+
+/// Drops log rows that every replica has. It is bookkeeping: lost, it is done again.
+fn prune(cx: &mut Cx<'_>, partition: Partition) {
+    let complete = cx.shared.replicas[&partition].complete;
+    let write = CheckpointWrite {
+        partition,
+        absorbed: None,
+        whole: false,
+        complete,
+        walk: None,
+    };
+    cx.checkpoint(Class::Lazy, write);
+}
+
+/// Records that this replica has everything that `peer` had, and writes what follows from it. False when nothing
+/// needed to be written.
+///
+/// An empty replica is complete again when it has caught up with so many complete ones that every acknowledged write
+/// must be on one of them (N − W + 1), or with all others, complete or not: then there is nobody left to ask.
+fn catch_up(
+    cx: &mut Cx<'_>,
+    peer: NodeId,
+    partition: Partition,
+    is_complete: bool,
+    absorbed: Option<Clock>,
+    whole: bool,
+    walk: Option<(NodeId, u64)>,
+) -> bool {
+    let (replicas, w) = (cx.config.replicas, cx.config.w);
+    let replica = cx.replica(partition).expect("only held partitions catch up");
+    let mut complete = replica.complete;
+    if !complete {
+        replica.caught_up.insert(peer, is_complete);
+        let from_complete = replica.caught_up.values().filter(|&&complete| complete).count();
+        complete = from_complete > replicas - w || replica.caught_up.len() >= replicas - 1;
+    }
+    if absorbed.is_none() && complete == replica.complete {
+        return false;
+    }
+    let write = CheckpointWrite {
+        partition,
+        absorbed,
+        whole,
+        complete,
+        walk,
+    };
+    cx.checkpoint(Class::Synced, write)
+}
+
+/// A random span below `max`.
+fn jitter(cx: &mut Cx<'_>, max: core::time::Duration) -> core::time::Duration {
+    use rand::RngExt as _;
+    let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
+    core::time::Duration::from_nanos(cx.shared.rng.random_range(0..nanos.max(1)))
+}
