@@ -6,6 +6,7 @@
 
 mod config;
 mod serve;
+mod store;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -1,0 +1,333 @@
+//! Three nodes of this very program, as child processes on loopback, for a run.
+//!
+//! Each node has a configuration file, a data folder and a log file. Nodes can be killed as by a power cut, started
+//! again on the same data, paused as by a long garbage collection, and resumed. Whatever ends the run, an error,
+//! a panic or Ctrl-C, the children are killed when the [`Cluster`] is dropped; a paused child, too. Only a `kill -9`
+//! of this process leaves them alive.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+use super::http::{Client, Request};
+
+/// How many nodes a cluster has.
+pub(crate) const NODES: usize = 3;
+/// How long a node may take until it answers `/ready`.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// How often a node that is not ready yet is asked again.
+const READY_EVERY: Duration = Duration::from_millis(20);
+/// How much of a log an error shows.
+const LOG_LINES_MAX: usize = 12;
+/// A free port may be taken by somebody else before the node binds it; so a cluster is tried again.
+const STARTS_MAX: usize = 3;
+
+/// Why a cluster does not do as told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    /// A file, a port or a process cannot be had.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A node ended by itself.
+    #[error("{node} ended by itself ({status}); the end of its log, {}:\n{log}", .path.display())]
+    Ended {
+        /// Which.
+        node: String,
+        /// How.
+        status: String,
+        /// Its last lines.
+        log: String,
+        /// Where all of them are.
+        path: PathBuf,
+    },
+    /// A node does not become ready.
+    #[error("{node} is not ready after {} s; the end of its log, {}:\n{log}", READY_MAX.as_secs(), .path.display())]
+    NotReady {
+        /// Which.
+        node: String,
+        /// Its last lines.
+        log: String,
+        /// Where all of them are.
+        path: PathBuf,
+    },
+}
+
+fn at(what: impl Into<String>) -> impl FnOnce(io::Error) -> ClusterError {
+    let what = what.into();
+    move |source| ClusterError::Io { what, source }
+}
+
+/// A cluster of [`NODES`] nodes.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// The nodes, by number from 0.
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts the nodes with data and configuration under `folder` and logs under `logs`, and waits until all
+    /// of them are ready.
+    ///
+    /// # Errors
+    /// What went wrong with which node.
+    pub(crate) async fn start(program: &Path, folder: &Path, logs: &Path) -> Result<Self, ClusterError> {
+        let mut start = 1;
+        loop {
+            match Cluster::try_start(program, &folder.join(format!("start-{start}")), logs).await {
+                Err(ClusterError::Ended { log, .. }) if start < STARTS_MAX && is_about_ports(&log) => start += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_start(program: &Path, folder: &Path, logs: &Path) -> Result<Self, ClusterError> {
+        let ports = free_ports(2 * NODES).map_err(at("no free port"))?;
+        let (peers, https) = ports.split_at(NODES);
+        let mut nodes = Vec::with_capacity(NODES);
+        for (number, (peer, http)) in peers.iter().zip(https).enumerate() {
+            let name = format!("n{}", number + 1);
+            let root = folder.join(&name);
+            fs::create_dir_all(&root).map_err(at(root.display().to_string()))?;
+            let config = folder.join(format!("{name}.toml"));
+            let text = configuration(&name, *peer, *http, &root, peers);
+            fs::write(&config, text).map_err(at(config.display().to_string()))?;
+            nodes.push(Node {
+                log: logs.join(format!("{name}.log")),
+                name,
+                http: SocketAddr::from((Ipv4Addr::LOCALHOST, *http)),
+                root,
+                program: program.to_owned(),
+                config,
+                child: None,
+            });
+        }
+        let mut cluster = Cluster { nodes };
+        for node in &mut cluster.nodes {
+            node.start()?;
+        }
+        for node in &mut cluster.nodes {
+            node.until_ready().await?;
+        }
+        Ok(cluster)
+    }
+}
+
+fn is_about_ports(log: &str) -> bool {
+    let log = log.to_lowercase();
+    log.contains("address already in use") || log.contains("address in use")
+}
+
+/// Ports that nobody listens on, each of them another.
+fn free_ports(count: usize) -> io::Result<Vec<u16>> {
+    // All of them are held until all are known, or the system might give one twice.
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<io::Result<_>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+fn configuration(name: &str, port: u16, http: u16, root: &Path, peers: &[u16]) -> String {
+    let root = toml::Value::from(root.display().to_string());
+    let mut text = format!("name = \"{name}\"\nport = {port}\nhttpport = {http}\nroot = {root}\n");
+    for peer in peers.iter().filter(|peer| **peer != port) {
+        let _ = write!(text, "\n[[node]]\nhost = \"127.0.0.1\"\nport = {peer}\n");
+    }
+    text
+}
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its name, `n1` and so on.
+    pub(crate) name: String,
+    /// Where it serves HTTP.
+    pub(crate) http: SocketAddr,
+    /// Where its log goes.
+    pub(crate) log: PathBuf,
+    /// Where its data are.
+    pub(crate) root: PathBuf,
+    program: PathBuf,
+    config: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// Starts the process; it is not ready yet.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn start(&mut self) -> Result<(), ClusterError> {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(at(self.log.display().to_string()))?;
+        let output = log.try_clone().map_err(at(self.log.display().to_string()))?;
+        let child = Command::new(&self.program)
+            .arg("serve")
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(log)
+            .spawn()
+            .map_err(at(format!("{} cannot be started", self.program.display())))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until the node says that it is ready.
+    ///
+    /// # Errors
+    /// That it ended, or that it takes too long.
+    pub(crate) async fn until_ready(&mut self) -> Result<(), ClusterError> {
+        let deadline = Instant::now() + READY_MAX;
+        let mut client = Client::new(self.http, Duration::from_secs(1));
+        loop {
+            if let Some(status) = self.ended()? {
+                return Err(ClusterError::Ended {
+                    node: self.name.clone(),
+                    status,
+                    log: self.last_lines(),
+                    path: self.log.clone(),
+                });
+            }
+            let answer = client.call(&Request::get("/ready")).await;
+            if answer.is_ok_and(|response| response.status == 200) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(ClusterError::NotReady {
+                    node: self.name.clone(),
+                    log: self.last_lines(),
+                    path: self.log.clone(),
+                });
+            }
+            sleep(READY_EVERY).await;
+        }
+    }
+
+    /// Ends the process at once, as `kill -9` does, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Killing fails only if the process has ended by itself, and then there is nothing to kill.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Stops the process in its tracks (SIGSTOP): it keeps its sockets and answers nothing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn pause(&self) -> Result<(), ClusterError> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets the process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn resume(&self) -> Result<(), ClusterError> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), ClusterError> {
+        let Some(child) = &self.child else { return Ok(()) };
+        let pid = Pid::from_child(child);
+        kill_process(pid, signal).map_err(|errno| at(format!("{} cannot be signalled", self.name))(errno.into()))
+    }
+
+    fn ended(&mut self) -> Result<Option<String>, ClusterError> {
+        let Some(child) = &mut self.child else { return Ok(Some("not started".to_owned())) };
+        let status = child.try_wait().map_err(at(self.name.clone()))?;
+        Ok(status.map(|status| status.to_string()))
+    }
+
+    fn last_lines(&self) -> String {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_names_the_node_and_the_others() {
+        let text = configuration("n2", 7001, 3001, Path::new("/tmp/a \"b\""), &[7000, 7001, 7002]);
+        let table: toml::Table = text.parse().unwrap();
+        assert_eq!(table["name"].as_str(), Some("n2"));
+        assert_eq!(table["root"].as_str(), Some("/tmp/a \"b\""));
+        let ports: Vec<_> = table["node"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|node| node["port"].as_integer())
+            .collect();
+        assert_eq!(ports, [7000, 7002]);
+    }
+
+    #[test]
+    fn free_ports_are_all_different() {
+        let mut ports = free_ports(32).unwrap();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 32);
+    }
+
+    fn sleeper(folder: &Path) -> Node {
+        Node {
+            name: "n1".to_owned(),
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            log: folder.join("n1.log"),
+            root: folder.to_owned(),
+            program: PathBuf::from("/bin/sh"),
+            config: PathBuf::new(),
+            child: Command::new("sleep").arg("600").spawn().ok(),
+        }
+    }
+
+    #[test]
+    fn a_paused_child_dies_with_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = sleeper(folder.path());
+        let pid = Pid::from_child(node.child.as_ref().unwrap());
+        node.pause().unwrap();
+        drop(node);
+        assert!(rustix::process::test_kill_process(pid).is_err(), "the child is still there");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_ends_at_once_is_reported_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        // A shell takes none of the arguments and says so.
+        let error = Cluster::start(Path::new("/bin/sh"), folder.path(), folder.path())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("n1 ended by itself") && error.contains("serve"), "{error}");
+    }
+}
