@@ -530,8 +530,12 @@ mod tests {
     fn each_key_is_a_register_of_its_own_and_results_stand_in_the_order_of_keys() {
         let mut events = Vec::new();
         for key in ["d", "b", "e", "a", "c"] {
-            let is_bad = "bd".contains(key);
-            events.extend(sequence(key, &[write(1), read(if is_bad { 2 } else { 1 })]));
+            // The bad ones differ in size, so that they are not judged in their order.
+            match key {
+                "b" => events.extend(sequence(key, &[read(2)])),
+                "d" => events.extend(sequence(key, &[write(1), read(1), read(2)])),
+                _ => events.extend(sequence(key, &[write(1), read(1)])),
+            }
         }
         let options = Options::default();
         let report = judge(events, &options);
@@ -591,6 +595,18 @@ mod tests {
             Event::ok(92, "read").key("k").value(6),
         ]);
         assert_eq!(judge(events, &Options::default()).verdict, Verdict::Violated);
+    }
+
+    #[test]
+    fn a_violation_tells_the_open_writes_of_the_value_in_question() {
+        let mut events = vec![Event::invoke(90, "write").key("k").value(5)];
+        events.extend(sequence("k", &[write(1), read(5), write(2), read(5)]));
+        let report = judge(events, &Options::default());
+        let explanation = &report.violations().next().unwrap().explanation;
+        assert_eq!(
+            explanation.events[0].event, "process 90 invoke write k 5",
+            "{report}"
+        );
     }
 
     #[test]

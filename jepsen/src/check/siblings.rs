@@ -1021,6 +1021,18 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_after_the_final_read_explains_nothing() {
+        let mut events = story().write("a", &[]).0;
+        let fin = |event: Event| event.key("k").node("n1").phase("final");
+        events.extend([
+            fin(Event::invoke(10, "read")),
+            fin(Event::ok(10, "read")).value([0; 0]),
+        ]);
+        let history: History = Story(events).delete("d", &["a"]).0.into_iter().collect();
+        violated(&siblings(&history).unwrap(), Anomaly::LostWrite);
+    }
+
+    #[test]
     fn each_node_is_judged_by_what_it_shows() {
         let fin = |process: u64, node: &str, values: &[&str]| {
             [
