@@ -118,29 +118,17 @@ impl Settings {
         let copies = self.replicas.min(self.members.len());
         for (name, asked) in [("r", self.r), ("w", self.w)] {
             if asked == 0 || asked > self.replicas {
-                return Err(ConfigError::Quorum {
-                    name,
-                    asked,
-                    replicas: self.replicas,
-                });
+                return Err(ConfigError::Quorum { name, asked, replicas: self.replicas });
             }
         }
         if self.timeout.is_zero() || self.timeout > self.timeout_max {
-            return Err(ConfigError::Timeout {
-                asked: self.timeout,
-                max: self.timeout_max,
-            });
+            return Err(ConfigError::Timeout { asked: self.timeout, max: self.timeout_max });
         }
         if self.sync_every.is_zero() {
             return Err(ConfigError::SyncEvery);
         }
         let (r, w) = (self.r.min(copies), self.w.min(copies));
-        Ok(Config(Settings {
-            replicas: copies,
-            r,
-            w,
-            ..self
-        }))
+        Ok(Config(Settings { replicas: copies, r, w, ..self }))
     }
 }
 
@@ -212,69 +200,22 @@ mod tests {
 
     #[test]
     fn a_single_node_runs_with_quorums_of_one() {
-        let config = Settings {
-            members: vec![NodeId(1)],
-            ..settings()
-        }
-        .check()
-        .expect("valid");
+        let config = Settings { members: vec![NodeId(1)], ..settings() }.check().expect("valid");
         assert_eq!((config.replicas, config.r, config.w), (1, 1, 1));
     }
 
     #[test]
     fn every_setting_out_of_range_is_named() {
         let cases = [
-            (
-                Settings {
-                    members: vec![NodeId(2)],
-                    ..settings()
-                },
-                "not in its own list",
-            ),
-            (
-                Settings {
-                    members: vec![NodeId(1), NodeId(1)],
-                    ..settings()
-                },
-                "the same name",
-            ),
-            (
-                Settings {
-                    partitions: 100,
-                    ..settings()
-                },
-                "partitions = 100",
-            ),
-            (
-                Settings {
-                    partitions: 0,
-                    ..settings()
-                },
-                "partitions = 0",
-            ),
-            (
-                Settings {
-                    replicas: 65,
-                    ..settings()
-                },
-                "replicas = 65",
-            ),
+            (Settings { members: vec![NodeId(2)], ..settings() }, "not in its own list"),
+            (Settings { members: vec![NodeId(1), NodeId(1)], ..settings() }, "the same name"),
+            (Settings { partitions: 100, ..settings() }, "partitions = 100"),
+            (Settings { partitions: 0, ..settings() }, "partitions = 0"),
+            (Settings { replicas: 65, ..settings() }, "replicas = 65"),
             (Settings { r: 4, ..settings() }, "r = 4"),
             (Settings { w: 0, ..settings() }, "w = 0"),
-            (
-                Settings {
-                    timeout: Duration::ZERO,
-                    ..settings()
-                },
-                "a timeout of 0",
-            ),
-            (
-                Settings {
-                    sync_every: Duration::ZERO,
-                    ..settings()
-                },
-                "sync_every",
-            ),
+            (Settings { timeout: Duration::ZERO, ..settings() }, "a timeout of 0"),
+            (Settings { sync_every: Duration::ZERO, ..settings() }, "sync_every"),
         ];
         for (settings, words) in cases {
             let error = settings.check().expect_err(words).to_string();

@@ -36,11 +36,7 @@ pub(crate) enum Task {
     /// Mint a dot for this change and write it.
     Mint(Change),
     /// Join an object in; `dots` are those whose effect it is known to include, for the clock to take up.
-    Join {
-        object: Object,
-        dots: Vec<Dot>,
-        why: Join,
-    },
+    Join { object: Object, dots: Vec<Dot>, why: Join },
     /// Strip what is at rest, if the clock has risen since it was written.
     Strip,
 }
@@ -236,13 +232,7 @@ impl Cx<'_> {
         bytes_max: usize,
     ) {
         let ticket = self.ticket(owner);
-        self.fx.push(Effect::Scan(Scan {
-            ticket,
-            after,
-            before,
-            rows_max,
-            bytes_max,
-        }));
+        self.fx.push(Effect::Scan(Scan { ticket, after, before, rows_max, bytes_max }));
     }
 
     /// Writes a partition's checkpoint with whatever log rows it makes superfluous. False when one is on its way
@@ -257,12 +247,8 @@ impl Cx<'_> {
         if replica.checkpointing {
             return false;
         }
-        let peers: Vec<NodeId> = layout
-            .primaries(write.partition)
-            .iter()
-            .copied()
-            .filter(|&node| node != me)
-            .collect();
+        let peers: Vec<NodeId> =
+            layout.primaries(write.partition).iter().copied().filter(|&node| node != me).collect();
         let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);
         if dropped.is_empty() && write.absorbed.is_none() && write.complete == replica.complete {
             return false;
@@ -273,11 +259,7 @@ impl Cx<'_> {
         checkpoint.complete = write.complete;
         let mut rows: Vec<Row> = Vec::with_capacity(dropped.len() + 1);
         rows.push(stored::checkpoint_row(write.partition, &checkpoint));
-        rows.extend(
-            dropped
-                .iter()
-                .map(|&dot| stored::log_removal(write.partition, dot)),
-        );
+        rows.extend(dropped.iter().map(|&dot| stored::log_removal(write.partition, dot)));
         self.shared.stats.log_dropped += dropped.len() as u64;
         self.write(Owner::Checkpoint(Box::new(write)), class, rows);
         true

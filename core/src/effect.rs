@@ -85,19 +85,13 @@ impl ReadAck {
     /// The row's bytes, or None when there is no such row.
     #[must_use]
     pub fn done(self, row: Option<Bytes>) -> Input {
-        Input::Read(ReadDone {
-            ticket: self.0,
-            outcome: Ok(row),
-        })
+        Input::Read(ReadDone { ticket: self.0, outcome: Ok(row) })
     }
 
     /// The row could not be read. It counts as damaged, never as absent.
     #[must_use]
     pub fn failed(self, reason: String) -> Input {
-        Input::Read(ReadDone {
-            ticket: self.0,
-            outcome: Err(reason),
-        })
+        Input::Read(ReadDone { ticket: self.0, outcome: Err(reason) })
     }
 }
 
@@ -156,19 +150,13 @@ impl WriteAck {
     /// The rows are where their class wants them.
     #[must_use]
     pub fn done(self) -> Input {
-        Input::Write(WriteDone {
-            ticket: self.0,
-            outcome: Ok(()),
-        })
+        Input::Write(WriteDone { ticket: self.0, outcome: Ok(()) })
     }
 
     /// None of the rows landed, and none will.
     #[must_use]
     pub fn failed(self, reason: String) -> Input {
-        Input::Write(WriteDone {
-            ticket: self.0,
-            outcome: Err(reason),
-        })
+        Input::Write(WriteDone { ticket: self.0, outcome: Err(reason) })
     }
 }
 
@@ -232,19 +220,13 @@ impl ScanAck {
     /// The rows found, in key order, and whether the range holds more.
     #[must_use]
     pub fn done(self, rows: Vec<Row>, more: bool) -> Input {
-        Input::Scan(ScanDone {
-            ticket: self.0,
-            outcome: Ok((rows, more)),
-        })
+        Input::Scan(ScanDone { ticket: self.0, outcome: Ok((rows, more)) })
     }
 
     /// The range could not be read.
     #[must_use]
     pub fn failed(self, reason: String) -> Input {
-        Input::Scan(ScanDone {
-            ticket: self.0,
-            outcome: Err(reason),
-        })
+        Input::Scan(ScanDone { ticket: self.0, outcome: Err(reason) })
     }
 }
 

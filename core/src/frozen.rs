@@ -46,19 +46,13 @@ pub(crate) struct FrozenDot {
 
 impl From<Dot> for FrozenDot {
     fn from(dot: Dot) -> Self {
-        Self {
-            actor: dot.actor.0,
-            n: dot.n,
-        }
+        Self { actor: dot.actor.0, n: dot.n }
     }
 }
 
 impl From<FrozenDot> for Dot {
     fn from(dot: FrozenDot) -> Self {
-        Self {
-            actor: Life(dot.actor),
-            n: dot.n,
-        }
+        Self { actor: Life(dot.actor), n: dot.n }
     }
 }
 
@@ -70,19 +64,13 @@ pub(crate) struct FrozenOp {
 
 impl From<OpId> for FrozenOp {
     fn from(op: OpId) -> Self {
-        Self {
-            origin: op.origin.0,
-            n: op.n,
-        }
+        Self { origin: op.origin.0, n: op.n }
     }
 }
 
 impl From<FrozenOp> for OpId {
     fn from(op: FrozenOp) -> Self {
-        Self {
-            origin: Life(op.origin),
-            n: op.n,
-        }
+        Self { origin: Life(op.origin), n: op.n }
     }
 }
 
@@ -148,30 +136,15 @@ impl From<&Object> for FrozenObject {
             content_type: sibling.content_type.clone(),
             at: sibling.at.0,
         };
-        Self {
-            siblings: object.store.0.iter().map(sibling).collect(),
-            context: (&object.context).into(),
-        }
+        Self { siblings: object.store.0.iter().map(sibling).collect(), context: (&object.context).into() }
     }
 }
 
 impl From<FrozenObject> for Object {
     fn from(frozen: FrozenObject) -> Self {
         let sibling = |frozen: FrozenSibling| {
-            let FrozenSibling {
-                dot,
-                value,
-                content_type,
-                at,
-            } = frozen;
-            (
-                dot.into(),
-                Sibling {
-                    value,
-                    content_type,
-                    at: Hlc(at),
-                },
-            )
+            let FrozenSibling { dot, value, content_type, at } = frozen;
+            (dot.into(), Sibling { value, content_type, at: Hlc(at) })
         };
         Self {
             store: DotFun(frozen.siblings.into_iter().map(sibling).collect()),

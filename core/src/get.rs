@@ -64,18 +64,7 @@ impl Gets {
         }
         let tally = Tally::new(primaries.len(), r);
         let (merged, held) = (Object::default(), Vec::new());
-        self.open.insert(
-            n,
-            Get {
-                call: Some(call),
-                key,
-                tally,
-                merged,
-                held,
-                deadline,
-                last: None,
-            },
-        );
+        self.open.insert(n, Get { call: Some(call), key, tally, merged, held, deadline, last: None });
         cx.shared.timers.set(deadline, Timer::Get(n));
     }
 
@@ -157,14 +146,7 @@ impl Gets {
         }
         if let Some(call) = get.call.take() {
             let (acks, needed, replicas) = counts(&get.tally);
-            cx.reply(
-                call,
-                Reply::Failed(Failure::Timeout {
-                    acks,
-                    needed,
-                    replicas,
-                }),
-            );
+            cx.reply(call, Reply::Failed(Failure::Timeout { acks, needed, replicas }));
         }
         get.repair(cx, primaries);
     }
@@ -173,19 +155,12 @@ impl Gets {
     pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
         for (&n, get) in &self.open {
             assert!(timer_set(get.deadline, Timer::Get(n)), "read {n} has no timer");
-            assert!(
-                !get.tally.is_complete(),
-                "read {n} is open although every replica has answered"
-            );
+            assert!(!get.tally.is_complete(), "read {n} is open although every replica has answered");
             assert!(
                 get.call.is_none() || get.tally.standing() == Standing::Pending,
                 "read {n} owes its reply although its quorum is decided"
             );
-            assert_eq!(
-                get.held.len(),
-                get.tally.acks(),
-                "read {n} counts answers that it does not hold"
-            );
+            assert_eq!(get.held.len(), get.tally.acks(), "read {n} counts answers that it does not hold");
         }
     }
 }
@@ -201,28 +176,14 @@ impl Get {
         let Some(call) = self.call.take() else { return };
         cx.shared.stats.siblings += u64::from(self.merged.store.0.len() > 1);
         let siblings = self.merged.siblings().cloned().collect();
-        cx.reply(
-            call,
-            Reply::Got {
-                siblings,
-                seen: self.merged.context.clone(),
-            },
-        );
+        cx.reply(call, Reply::Got { siblings, seen: self.merged.context.clone() });
     }
 
     fn fail(&mut self, cx: &mut Cx<'_>) {
         let Some(call) = self.call.take() else { return };
         let (acks, needed, replicas) = counts(&self.tally);
         let last = self.last.expect("a quorum becomes impossible by a refusal");
-        cx.reply(
-            call,
-            Reply::Failed(Failure::Refused {
-                acks,
-                needed,
-                replicas,
-                last,
-            }),
-        );
+        cx.reply(call, Reply::Failed(Failure::Refused { acks, needed, replicas, last }));
     }
 
     /// Sends the join of all answers to every replica whose answer fell short of it.
@@ -236,15 +197,7 @@ impl Get {
             let (key, object) = (self.key.clone(), self.merged.clone());
             if primaries[index] == cx.me() {
                 let why = Join::Repair;
-                cx.access(
-                    key,
-                    Waiter::Nobody,
-                    Task::Join {
-                        object,
-                        dots: Vec::new(),
-                        why,
-                    },
-                );
+                cx.access(key, Waiter::Nobody, Task::Join { object, dots: Vec::new(), why });
             } else {
                 cx.send(primaries[index], Message::Repair { key, object });
             }

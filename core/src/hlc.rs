@@ -74,9 +74,7 @@ mod tests {
 
     #[test]
     fn a_full_counter_carries_into_the_milliseconds() {
-        let mut source = HlcSource {
-            last: Hlc((10 << 16) | 0xffff),
-        };
+        let mut source = HlcSource { last: Hlc((10 << 16) | 0xffff) };
         assert_eq!(source.next(wall_ms(10)), Hlc(11 << 16));
     }
 

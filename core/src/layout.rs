@@ -28,19 +28,12 @@ impl Layout {
         let replicas = config.replicas;
         let mut table = Vec::with_capacity(replicas * config.partitions as usize);
         for index in 0..config.partitions {
-            let mut ranked: Vec<(u64, NodeId)> = config
-                .members
-                .iter()
-                .map(|&node| (score(index, node), node))
-                .collect();
+            let mut ranked: Vec<(u64, NodeId)> =
+                config.members.iter().map(|&node| (score(index, node), node)).collect();
             ranked.sort_unstable_by(|a, b| b.cmp(a));
             table.extend(ranked.iter().take(replicas).map(|&(_, node)| node));
         }
-        Self {
-            table,
-            replicas,
-            partitions: config.partitions,
-        }
+        Self { table, replicas, partitions: config.partitions }
     }
 
     /// The partition of `key`.
@@ -69,8 +62,7 @@ impl Layout {
 
     /// The partitions that `node` holds, in order.
     pub fn held_by(&self, node: NodeId) -> impl Iterator<Item = Partition> + '_ {
-        self.partitions()
-            .filter(move |&partition| self.holds(node, partition))
+        self.partitions().filter(move |&partition| self.holds(node, partition))
     }
 }
 
@@ -109,10 +101,7 @@ mod tests {
     fn a_new_member_takes_over_places_and_moves_nothing_else() {
         let (before, after) = (layout(5), layout(6));
         for partition in before.partitions() {
-            let kept = after
-                .primaries(partition)
-                .iter()
-                .filter(|&&node| node != NodeId(6));
+            let kept = after.primaries(partition).iter().filter(|&&node| node != NodeId(6));
             assert!(kept.zip(before.primaries(partition)).all(|(new, old)| new == old));
         }
     }
@@ -122,10 +111,7 @@ mod tests {
         let layout = layout(6);
         for node in 1..=6 {
             let held = layout.held_by(NodeId(node)).count();
-            assert!(
-                (90..=170).contains(&held),
-                "node {node} holds {held} of 256 partitions, 128 expected"
-            );
+            assert!((90..=170).contains(&held), "node {node} holds {held} of 256 partitions, 128 expected");
         }
     }
 

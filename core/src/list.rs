@@ -63,10 +63,7 @@ impl Lists {
 
     /// Listings that still owe a client their reply.
     pub(crate) fn owed(&self) -> usize {
-        self.open
-            .values()
-            .filter(|list| matches!(list.asker, Asker::Client(_)))
-            .count()
+        self.open.values().filter(|list| matches!(list.asker, Asker::Client(_))).count()
     }
 
     pub(crate) fn start(
@@ -78,9 +75,7 @@ impl Lists {
         limit: u32,
         deadline: Mono,
     ) {
-        let at = after
-            .as_ref()
-            .map_or(Partition(0), |key| cx.layout.partition(key));
+        let at = after.as_ref().map_or(Partition(0), |key| cx.layout.partition(key));
         let last = Partition((cx.config.partitions - 1) as u16);
         self.open(cx, peers, Asker::Client(call), (at, after, last), limit, deadline);
     }
@@ -98,13 +93,7 @@ impl Lists {
         let (first, _, last) = &span;
         let may = (first.0..=last.0).all(|at| is_listable(cx, Partition(at)));
         if !may {
-            cx.send(
-                from,
-                Message::Listed {
-                    op,
-                    outcome: Err(Refusal::CatchingUp),
-                },
-            );
+            cx.send(from, Message::Listed { op, outcome: Err(Refusal::CatchingUp) });
             return;
         }
         let deadline = cx.now.mono.after(cx.config.timeout);
@@ -120,21 +109,9 @@ impl Lists {
         limit: u32,
         deadline: Mono,
     ) {
-        let limit = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .clamp(1, cx.config.limits.list_page);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, cx.config.limits.list_page);
         let keys = Vec::new();
-        let list = List {
-            asker,
-            at,
-            after,
-            last,
-            limit,
-            keys,
-            deadline,
-            span: None,
-            refused: 0,
-        };
+        let list = List { asker, at, after, last, limit, keys, deadline, span: None, refused: 0 };
         self.go_on(cx, peers, list);
     }
 
@@ -147,11 +124,7 @@ impl Lists {
         let primaries = layout.primaries(list.at);
         let me = cx.me();
         let can = |node: NodeId, at: Partition| {
-            if node == me {
-                is_listable(cx, at)
-            } else {
-                layout.holds(node, at)
-            }
+            if node == me { is_listable(cx, at) } else { layout.holds(node, at) }
         };
         let next = primaries
             .iter()
@@ -173,16 +146,7 @@ impl Lists {
             cx.scan(Owner::List(n), bounds, left, SCAN_BYTES);
         } else {
             let (first, last, after) = (list.at, end, list.after.clone());
-            cx.send(
-                node,
-                Message::List {
-                    op: cx.op(n),
-                    first,
-                    last,
-                    after,
-                    limit: left as u32,
-                },
-            );
+            cx.send(node, Message::List { op: cx.op(n), first, last, after, limit: left as u32 });
         }
         cx.shared.timers.set(list.deadline, Timer::List(n));
         self.open.insert(n, list);
@@ -207,20 +171,14 @@ impl Lists {
         match outcome {
             Ok((rows, more)) => {
                 let found = rows.iter().filter_map(|row| stored::key_of(&row.key));
-                let next = if more {
-                    found.last().map(|(_, key)| key)
-                } else {
-                    None
-                };
+                let next = if more { found.last().map(|(_, key)| key) } else { None };
                 // A row that cannot be read is unknown, not absent: its key is listed.
                 let holds_value = |row: &Row| {
                     let value = row.value.as_deref().unwrap_or_default();
                     stored::read_object(&row.key, value).map_or(true, |object| !object.store.is_empty())
                 };
-                let keys = rows
-                    .iter()
-                    .filter(|row| holds_value(row))
-                    .filter_map(|row| stored::key_of(&row.key));
+                let keys =
+                    rows.iter().filter(|row| holds_value(row)).filter_map(|row| stored::key_of(&row.key));
                 let keys = keys.map(|(_, key)| key).collect();
                 list.take(cx, Listed { keys, next });
             }
@@ -263,28 +221,14 @@ impl Lists {
             cx.step(Step::Silent(node));
         }
         let replicas = cx.config.replicas as u8;
-        fail(
-            cx,
-            &list,
-            Failure::Timeout {
-                acks: 0,
-                needed: 1,
-                replicas,
-            },
-        );
+        fail(cx, &list, Failure::Timeout { acks: 0, needed: 1, replicas });
     }
 
     /// Panics when the parts disagree.
     pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
         for (&n, list) in &self.open {
-            assert!(
-                timer_set(list.deadline, Timer::List(n)),
-                "listing {n} has no timer"
-            );
-            assert!(
-                list.keys.len() < list.limit,
-                "listing {n} is open although it is full"
-            );
+            assert!(timer_set(list.deadline, Timer::List(n)), "listing {n} has no timer");
+            assert!(list.keys.len() < list.limit, "listing {n} is open although it is full");
         }
     }
 }
@@ -309,12 +253,7 @@ impl List {
 
     fn refuse(&mut self, cx: &Cx<'_>, node: NodeId) {
         self.span = None;
-        if let Some(index) = cx
-            .layout
-            .primaries(self.at)
-            .iter()
-            .position(|&primary| primary == node)
-        {
+        if let Some(index) = cx.layout.primaries(self.at).iter().position(|&primary| primary == node) {
             self.refused |= 1 << index;
         }
     }
@@ -325,10 +264,7 @@ fn after(end: Partition) -> (Partition, Option<Key>) {
 }
 
 fn is_listable(cx: &Cx<'_>, partition: Partition) -> bool {
-    cx.shared
-        .replicas
-        .get(&partition)
-        .is_some_and(|replica| replica.complete)
+    cx.shared.replicas.get(&partition).is_some_and(|replica| replica.complete)
 }
 
 fn finish(cx: &mut Cx<'_>, list: List) {
@@ -341,21 +277,8 @@ fn finish(cx: &mut Cx<'_>, list: List) {
             cx.reply(call, Reply::Listed { keys, more });
         }
         Asker::Peer { node, op } => {
-            let next = if more {
-                list.after.or_else(|| list.keys.last().cloned())
-            } else {
-                None
-            };
-            cx.send(
-                node,
-                Message::Listed {
-                    op,
-                    outcome: Ok(Listed {
-                        keys: list.keys,
-                        next,
-                    }),
-                },
-            );
+            let next = if more { list.after.or_else(|| list.keys.last().cloned()) } else { None };
+            cx.send(node, Message::Listed { op, outcome: Ok(Listed { keys: list.keys, next }) });
         }
     }
 }
@@ -363,12 +286,6 @@ fn finish(cx: &mut Cx<'_>, list: List) {
 fn fail(cx: &mut Cx<'_>, list: &List, failure: Failure) {
     match list.asker {
         Asker::Client(call) => cx.reply(call, Reply::Failed(failure)),
-        Asker::Peer { node, op } => cx.send(
-            node,
-            Message::Listed {
-                op,
-                outcome: Err(Refusal::CatchingUp),
-            },
-        ),
+        Asker::Peer { node, op } => cx.send(node, Message::Listed { op, outcome: Err(Refusal::CatchingUp) }),
     }
 }

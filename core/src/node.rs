@@ -90,11 +90,7 @@ impl Node {
             replica.complete |= config.replicas == 1;
             replicas.insert(partition, replica);
         }
-        let sweep = if boot.rows.is_empty() {
-            Sweep::over_nothing()
-        } else {
-            Sweep::default()
-        };
+        let sweep = if boot.rows.is_empty() { Sweep::over_nothing() } else { Sweep::default() };
         let mut lives = loaded.lives;
         lives.push(life);
         let shared = Shared {
@@ -143,10 +139,7 @@ impl Node {
     /// As [`handle`](Self::handle).
     pub fn handle_all(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, fx: &mut Effects) {
         assert!(fx.is_empty(), "the effects of the last input have not been taken");
-        assert!(
-            self.last.is_none_or(|last| last <= now.mono),
-            "the monotonic clock fell"
-        );
+        assert!(self.last.is_none_or(|last| last <= now.mono), "the monotonic clock fell");
         let is_first = self.last.replace(now.mono).is_none();
         if is_first {
             self.start(now, fx);
@@ -214,10 +207,7 @@ impl Node {
     /// # Panics
     /// When the node's parts disagree.
     pub fn check(&self) {
-        assert!(
-            self.shared.steps.is_empty(),
-            "steps are left to pass on between two inputs"
-        );
+        assert!(self.shared.steps.is_empty(), "steps are left to pass on between two inputs");
         for replica in self.shared.replicas.values() {
             replica.check(self.life);
         }
@@ -226,10 +216,7 @@ impl Node {
         self.puts.check(has);
         self.lists.check(has);
         self.sync.check(has);
-        assert!(
-            self.calls() <= self.config.limits.calls,
-            "more calls are in flight than the limit allows"
-        );
+        assert!(self.calls() <= self.config.limits.calls, "more calls are in flight than the limit allows");
     }
 
     fn calls(&self) -> usize {
@@ -240,21 +227,8 @@ impl Node {
 /// The machines, each borrowed apart, and what they are lent.
 macro_rules! with_cx {
     ($node:ident, $now:expr, $fx:expr) => {{
-        let Node {
-            config,
-            layout,
-            life,
-            shared,
-            ..
-        } = $node;
-        Cx {
-            now: $now,
-            config,
-            layout,
-            life: *life,
-            shared,
-            fx: $fx,
-        }
+        let Node { config, layout, life, shared, .. } = $node;
+        Cx { now: $now, config, layout, life: *life, shared, fx: $fx }
     }};
 }
 
@@ -308,14 +282,8 @@ impl Node {
     }
 
     fn owner(&mut self, ticket: &Ticket) -> Owner {
-        assert_eq!(
-            ticket.life, self.life,
-            "a ticket came back to a node that did not make it"
-        );
-        self.shared
-            .owners
-            .remove(&ticket.n)
-            .expect("a ticket comes back once")
+        assert_eq!(ticket.life, self.life, "a ticket came back to a node that did not make it");
+        self.shared.owners.remove(&ticket.n).expect("a ticket comes back once")
     }
 
     fn on_timer(&mut self, now: Now, timer: Timer, fx: &mut Effects) {
@@ -401,9 +369,7 @@ impl Node {
             return Err(Failure::NotTaken(Refusal::Fenced));
         }
         if self.calls() >= limits.calls {
-            return Err(Failure::Overloaded {
-                limit: u32::try_from(limits.calls).unwrap_or(u32::MAX),
-            });
+            return Err(Failure::Overloaded { limit: u32::try_from(limits.calls).unwrap_or(u32::MAX) });
         }
         match call {
             Call::Get { key, wish } => {
@@ -424,10 +390,7 @@ impl Node {
             return Err(Failure::KeyEmpty);
         }
         if bytes > max {
-            return Err(Failure::KeyTooLong {
-                bytes: bytes as u64,
-                max: max as u64,
-            });
+            return Err(Failure::KeyTooLong { bytes: bytes as u64, max: max as u64 });
         }
         Ok(())
     }
@@ -438,17 +401,11 @@ impl Node {
         let limits = &self.config.limits;
         let (bytes, max) = (value.bytes.len(), limits.value_bytes);
         if bytes > max {
-            return Err(Failure::ValueTooLarge {
-                bytes: bytes as u64,
-                max: max as u64,
-            });
+            return Err(Failure::ValueTooLarge { bytes: bytes as u64, max: max as u64 });
         }
         let (bytes, max) = (value.content_type.len(), limits.content_type_bytes);
         if bytes > max {
-            return Err(Failure::ContentTypeTooLong {
-                bytes: bytes as u64,
-                max: max as u64,
-            });
+            return Err(Failure::ContentTypeTooLong { bytes: bytes as u64, max: max as u64 });
         }
         Ok(())
     }
@@ -458,15 +415,9 @@ impl Node {
         if let Some(asked) = wish.quorum
             && !(1..=replicas).contains(&usize::from(asked))
         {
-            return Err(Failure::BadQuorum {
-                asked,
-                replicas: replicas as u8,
-            });
+            return Err(Failure::BadQuorum { asked, replicas: replicas as u8 });
         }
-        let (asked, max) = (
-            wish.timeout.unwrap_or(self.config.timeout),
-            self.config.timeout_max,
-        );
+        let (asked, max) = (wish.timeout.unwrap_or(self.config.timeout), self.config.timeout_max);
         if asked.is_zero() || asked > max {
             return Err(Failure::BadTimeout { asked, max });
         }
@@ -502,28 +453,16 @@ impl Node {
             return;
         }
         match message {
-            Message::Forward {
-                op,
-                to,
-                floor,
-                change,
-                w,
-                timeout,
-            } => {
+            Message::Forward { op, to, floor, change, w, timeout } => {
                 let deadline = now.mono.after(timeout.min(cx.config.timeout_max));
-                self.puts
-                    .on_forward(cx, from, op, to, floor, change, usize::from(w), deadline);
+                self.puts.on_forward(cx, from, op, to, floor, change, usize::from(w), deadline);
             }
             Message::Forwarded { op, outcome } => {
                 self.puts.on_forwarded(cx, &mut self.peers, from, op, outcome)
             }
             Message::Store { op, key, dot, delta } => {
                 let dots = Vec::from([dot]);
-                let task = Task::Join {
-                    object: delta,
-                    dots,
-                    why: Join::Delta,
-                };
+                let task = Task::Join { object: delta, dots, why: Join::Delta };
                 cx.access(key, Waiter::Store { to: from, op }, task);
             }
             Message::Stored { op, outcome } => self.puts.on_stored(cx, from, op, outcome),
@@ -531,23 +470,13 @@ impl Node {
                 let partition = cx.layout.partition(&key);
                 if cx.replica(partition).is_some_and(|replica| !replica.complete) {
                     // "Not here yet" must never read as "deleted".
-                    return cx.send(
-                        from,
-                        Message::Fetched {
-                            op,
-                            outcome: Err(Refusal::CatchingUp),
-                        },
-                    );
+                    return cx.send(from, Message::Fetched { op, outcome: Err(Refusal::CatchingUp) });
                 }
                 cx.access(key, Waiter::Fetch { to: from, op }, Task::Load);
             }
             Message::Fetched { op, outcome } => self.gets.on_fetched(cx, from, op, outcome),
             Message::Repair { key, object } => {
-                let task = Task::Join {
-                    object,
-                    dots: Vec::new(),
-                    why: Join::Repair,
-                };
+                let task = Task::Join { object, dots: Vec::new(), why: Join::Repair };
                 cx.access(key, Waiter::Nobody, task);
             }
             Message::Probe { op, digest } => self.sync.on_probe(cx, from, op, digest),
@@ -558,15 +487,8 @@ impl Node {
                 self.sync.on_pull(cx, from, op, partition, after.as_ref())
             }
             Message::Page { op, outcome } => self.sync.on_page(cx, from, op, outcome),
-            Message::List {
-                op,
-                first,
-                last,
-                after,
-                limit,
-            } => {
-                self.lists
-                    .on_list(cx, &self.peers, from, op, (first, after, last), limit);
+            Message::List { op, first, last, after, limit } => {
+                self.lists.on_list(cx, &self.peers, from, op, (first, after, last), limit);
             }
             Message::Listed { op, outcome } => self.lists.on_listed(cx, &self.peers, from, op, outcome),
         }
@@ -610,42 +532,12 @@ fn request(message: &Message) -> Option<OpId> {
 fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> bool {
     match *message {
         Message::Forward { op, .. } => {
-            cx.send(
-                to,
-                Message::Forwarded {
-                    op,
-                    outcome: Err(Failure::NotTaken(refusal)),
-                },
-            );
+            cx.send(to, Message::Forwarded { op, outcome: Err(Failure::NotTaken(refusal)) });
         }
-        Message::Store { op, .. } => cx.send(
-            to,
-            Message::Stored {
-                op,
-                outcome: Err(refusal),
-            },
-        ),
-        Message::Fetch { op, .. } => cx.send(
-            to,
-            Message::Fetched {
-                op,
-                outcome: Err(refusal),
-            },
-        ),
-        Message::Pull { op, .. } => cx.send(
-            to,
-            Message::Page {
-                op,
-                outcome: Err(refusal),
-            },
-        ),
-        Message::List { op, .. } => cx.send(
-            to,
-            Message::Listed {
-                op,
-                outcome: Err(refusal),
-            },
-        ),
+        Message::Store { op, .. } => cx.send(to, Message::Stored { op, outcome: Err(refusal) }),
+        Message::Fetch { op, .. } => cx.send(to, Message::Fetched { op, outcome: Err(refusal) }),
+        Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),
+        Message::List { op, .. } => cx.send(to, Message::Listed { op, outcome: Err(refusal) }),
         Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } => {}
         _ => return false,
     }

@@ -37,11 +37,7 @@ enum Stage {
     /// This node's own slot is to mint the dot and put it on disk.
     Minting,
     /// The delta has gone to the other primaries.
-    Gathering {
-        tally: Tally,
-        shown: Context,
-        last: Option<Refusal>,
-    },
+    Gathering { tally: Tally, shown: Context, last: Option<Refusal> },
 }
 
 /// One write under way.
@@ -86,10 +82,7 @@ impl Puts {
 
     /// Writes that still owe a client their reply.
     pub(crate) fn owed(&self) -> usize {
-        self.open
-            .values()
-            .filter(|put| matches!(put.asker, Asker::Client(_)))
-            .count()
+        self.open.values().filter(|put| matches!(put.asker, Asker::Client(_))).count()
     }
 
     /// A client's write.
@@ -103,15 +96,7 @@ impl Puts {
         deadline: Mono,
     ) {
         let asker = Asker::Client(call);
-        let put = Put {
-            asker,
-            change,
-            w,
-            deadline,
-            stage: Stage::Minting,
-            refused: 0,
-            attempts: 0,
-        };
+        let put = Put { asker, change, w, deadline, stage: Stage::Minting, refused: 0, attempts: 0 };
         self.attempt(cx, peers, put, Refusal::NotHeld);
     }
 
@@ -129,13 +114,7 @@ impl Puts {
         deadline: Mono,
     ) {
         let refuse = |cx: &mut Cx<'_>, refusal| {
-            cx.send(
-                from,
-                Message::Forwarded {
-                    op,
-                    outcome: Err(Failure::NotTaken(refusal)),
-                },
-            );
+            cx.send(from, Message::Forwarded { op, outcome: Err(Failure::NotTaken(refusal)) });
         };
         if to != cx.life {
             let refusal = Refusal::OtherLife(cx.life);
@@ -151,15 +130,7 @@ impl Puts {
         }
         let w = w.clamp(1, cx.config.replicas);
         let asker = Asker::Peer { node: from, op };
-        let put = Put {
-            asker,
-            change,
-            w,
-            deadline,
-            stage: Stage::Minting,
-            refused: 0,
-            attempts: 0,
-        };
+        let put = Put { asker, change, w, deadline, stage: Stage::Minting, refused: 0, attempts: 0 };
         self.mint(cx, put);
     }
 
@@ -167,11 +138,7 @@ impl Puts {
     fn take(&mut self, op: OpId, floor: u64) -> bool {
         self.forwards_taken += 1;
         if self.origins.len() >= ORIGINS_MAX && !self.origins.contains_key(&op.origin) {
-            let idle = self
-                .origins
-                .iter()
-                .min_by_key(|(_, origin)| origin.last_used)
-                .map(|(&life, _)| life);
+            let idle = self.origins.iter().min_by_key(|(_, origin)| origin.last_used).map(|(&life, _)| life);
             idle.and_then(|life| self.origins.remove(&life));
         }
         let origin = self.origins.entry(op.origin).or_default();
@@ -221,11 +188,7 @@ impl Puts {
 
     fn mint(&mut self, cx: &mut Cx<'_>, mut put: Put) {
         let n = cx.next_op();
-        cx.access(
-            put.change.key.clone(),
-            Waiter::Put(n),
-            Task::Mint(put.change.clone()),
-        );
+        cx.access(put.change.key.clone(), Waiter::Put(n), Task::Mint(put.change.clone()));
         put.stage = Stage::Minting;
         self.open(cx, n, put);
     }
@@ -248,20 +211,13 @@ impl Puts {
             // Its time was up before it was on disk: anti-entropy will carry it to the others.
             return;
         };
-        assert!(
-            matches!(put.stage, Stage::Minting),
-            "a dot was minted for a write that had one"
-        );
+        assert!(matches!(put.stage, Stage::Minting), "a dot was minted for a write that had one");
         let layout = cx.layout;
         let primaries = layout.primaries(layout.partition(&put.change.key));
         let me = cx.me();
         match answer {
             Answer::Minted { dot, delta, shown } => {
-                let needed = if planted!(cx.shared.plants, QuorumShort) {
-                    (put.w - 1).max(1)
-                } else {
-                    put.w
-                };
+                let needed = if planted!(cx.shared.plants, QuorumShort) { (put.w - 1).max(1) } else { put.w };
                 let mut tally = Tally::new(primaries.len(), needed);
                 for (index, &node) in primaries.iter().enumerate() {
                     if node == me {
@@ -272,11 +228,7 @@ impl Puts {
                         cx.send(node, Message::Store { op, key, dot, delta });
                     }
                 }
-                put.stage = Stage::Gathering {
-                    tally,
-                    shown,
-                    last: None,
-                };
+                put.stage = Stage::Gathering { tally, shown, last: None };
                 self.settle(cx, n);
             }
             Answer::Refused(refusal) => {
@@ -343,20 +295,13 @@ impl Puts {
             return;
         }
         let put = self.close(cx, n).expect("just seen");
-        let Stage::Gathering { tally, shown, last } = put.stage else {
-            unreachable!("just seen")
-        };
+        let Stage::Gathering { tally, shown, last } = put.stage else { unreachable!("just seen") };
         let outcome = if tally.standing() == Standing::Reached {
             Ok(shown)
         } else {
             let (acks, needed, replicas) = counts(&tally);
             let last = last.expect("a quorum becomes impossible by a refusal");
-            Err(Failure::Refused {
-                acks,
-                needed,
-                replicas,
-                last,
-            })
+            Err(Failure::Refused { acks, needed, replicas, last })
         };
         self.finish(cx, put.asker, outcome);
     }
@@ -411,15 +356,7 @@ impl Puts {
             }
         }
         let (acks, needed, replicas) = counts(&tally);
-        self.finish(
-            cx,
-            put.asker,
-            Err(Failure::Timeout {
-                acks,
-                needed,
-                replicas,
-            }),
-        );
+        self.finish(cx, put.asker, Err(Failure::Timeout { acks, needed, replicas }));
     }
 
     fn finish(&self, cx: &mut Cx<'_>, asker: Asker, outcome: Result<Context, Failure>) {
@@ -440,10 +377,9 @@ impl Puts {
         for (&n, put) in &self.open {
             assert!(timer_set(put.deadline, Timer::Put(n)), "write {n} has no timer");
             match &put.stage {
-                Stage::Forwarded(_) => assert!(
-                    self.forwarded.contains(&n),
-                    "write {n} is forwarded and not listed so"
-                ),
+                Stage::Forwarded(_) => {
+                    assert!(self.forwarded.contains(&n), "write {n} is forwarded and not listed so")
+                }
                 Stage::Minting => {}
                 Stage::Gathering { tally, .. } => {
                     assert_eq!(

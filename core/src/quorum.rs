@@ -29,12 +29,7 @@ impl Tally {
     pub fn new(replicas: usize, needed: usize) -> Self {
         assert!((1..=64).contains(&replicas), "{replicas} replicas");
         assert!((1..=replicas).contains(&needed), "{needed} needed of {replicas}");
-        Self {
-            replicas: replicas as u32,
-            needed: needed as u32,
-            yes: 0,
-            no: 0,
-        }
+        Self { replicas: replicas as u32, needed: needed as u32, yes: 0, no: 0 }
     }
 
     /// The replica at `index` says yes. False when it had answered before.
@@ -58,11 +53,7 @@ impl Tally {
     /// Whether the replica at `index` has not answered yet.
     #[must_use]
     pub fn is_awaited(&self, index: usize) -> bool {
-        assert!(
-            index < self.replicas as usize,
-            "replica {index} of {}",
-            self.replicas
-        );
+        assert!(index < self.replicas as usize, "replica {index} of {}", self.replicas);
         (self.yes | self.no) & (1 << index) == 0
     }
 

@@ -52,13 +52,7 @@ impl Replica {
             clock.insert(dot);
         }
         clock.close(closed);
-        Self {
-            clock,
-            log,
-            floor: checkpoint.floor,
-            complete: checkpoint.complete,
-            ..Self::default()
-        }
+        Self { clock, log, floor: checkpoint.floor, complete: checkpoint.complete, ..Self::default() }
     }
 
     /// What the data has seen.
@@ -82,10 +76,7 @@ impl Replica {
     /// A new dot of this node's current life. It counts as seen only once [`landed`](Self::landed) or burnt.
     pub fn mint(&mut self, life: Life) -> Dot {
         self.minted += 1;
-        Dot {
-            actor: life,
-            n: self.minted,
-        }
+        Dot { actor: life, n: self.minted }
     }
 
     /// A write with these dots of `key` is on disk.
@@ -123,13 +114,12 @@ impl Replica {
         // The write carries the dots' log rows, so on disk the clock has them the moment that the object is there.
         let base = |actor| {
             let base = self.clock.as_context().base(actor);
-            dots.iter().fold(base, |base, dot| {
-                if dot.actor == actor && dot.n == base + 1 {
-                    dot.n
-                } else {
-                    base
-                }
-            })
+            dots.iter().fold(
+                base,
+                |base, dot| {
+                    if dot.actor == actor && dot.n == base + 1 { dot.n } else { base }
+                },
+            )
         };
         object.context.drop_up_to(base);
         let store = &object.store;
@@ -225,26 +215,16 @@ impl Replica {
                 raise_floor(&mut floor, absorbed);
             }
         }
-        Checkpoint {
-            clock,
-            floor,
-            complete: self.complete,
-        }
+        Checkpoint { clock, floor, complete: self.complete }
     }
 
     /// Panics when the parts disagree.
     pub fn check(&self, life: Life) {
         let context = self.clock.as_context();
         for (&dot, key) in &self.log {
-            assert!(
-                context.has(dot),
-                "the log names {dot} of {key}, which the clock has not seen"
-            );
+            assert!(context.has(dot), "the log names {dot} of {key}, which the clock has not seen");
         }
-        assert!(
-            context.highest(life) <= self.minted,
-            "the clock has dots of this life that it never minted"
-        );
+        assert!(context.highest(life) <= self.minted, "the clock has dots of this life that it never minted");
     }
 }
 

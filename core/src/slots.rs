@@ -88,10 +88,7 @@ impl Slots {
                 slot.get_mut().waiting.push_back((waiter, task));
             }
             btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(Slot {
-                    waiting: VecDeque::from([(waiter, task)]),
-                    phase: Phase::Reading,
-                });
+                vacant.insert(Slot { waiting: VecDeque::from([(waiter, task)]), phase: Phase::Reading });
                 cx.read(Owner::Slot(key.clone()), stored::object_key(partition, &key));
             }
         }
@@ -107,10 +104,7 @@ impl Slots {
             None => Ok(Object::default()),
         });
         let slot = self.slots.get_mut(&key).expect("a read belongs to a slot");
-        assert!(
-            matches!(slot.phase, Phase::Reading),
-            "a read came back to a slot that is not reading"
-        );
+        assert!(matches!(slot.phase, Phase::Reading), "a read came back to a slot that is not reading");
         match object {
             Ok(object) => {
                 let at_rest = object.context.clone();
@@ -120,10 +114,7 @@ impl Slots {
             Err(reason) => {
                 // Unknown is not absent: nothing can be joined with it, and nothing can be said about it.
                 cx.shared.stats.damaged += 1;
-                cx.note(Note::Damaged {
-                    key: key.clone(),
-                    reason,
-                });
+                cx.note(Note::Damaged { key: key.clone(), reason });
                 let slot = self.slots.remove(&key).expect("just seen");
                 self.waiting -= slot.waiting.len();
                 for (waiter, _) in slot.waiting {
@@ -141,11 +132,7 @@ impl Slots {
             panic!("a write came back to a slot that is not writing");
         };
         let life = cx.life;
-        let replica = cx
-            .shared
-            .replicas
-            .get_mut(&partition)
-            .expect("a slot's partition is held");
+        let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         match outcome {
             Ok(()) => {
                 replica.landed(&key, &writing.dots);
@@ -204,19 +191,13 @@ impl Slots {
                 batch.answers.push((waiter, answer));
             }
         }
-        let replica = cx
-            .shared
-            .replicas
-            .get_mut(&partition)
-            .expect("a slot's partition is held");
+        let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         if !batch.is_dirty() && !batch.strip {
             self.slots.remove(&key);
             return;
         }
         let stripped = replica.strip(object.clone(), &batch.dots);
-        let context = stripped
-            .as_ref()
-            .map_or_else(Context::new, |object| object.context.clone());
+        let context = stripped.as_ref().map_or_else(Context::new, |object| object.context.clone());
         if !batch.is_dirty() && context == at_rest {
             replica.note_residual(&key, &context);
             self.slots.remove(&key);
@@ -225,21 +206,11 @@ impl Slots {
         cx.shared.stats.stripped += u64::from(!batch.is_dirty());
         let mut rows = Vec::with_capacity(batch.dots.len() + 2);
         rows.push(stored::object_row(partition, &key, stripped.as_ref()));
-        rows.extend(
-            batch
-                .dots
-                .iter()
-                .map(|&dot| stored::log_row(partition, dot, &key)),
-        );
+        rows.extend(batch.dots.iter().map(|&dot| stored::log_row(partition, dot, &key)));
         if !cx.shared.life_stored && batch.dots.iter().any(|dot| dot.actor == cx.life) {
             rows.push(stored::life_row(cx.life));
         }
-        let writing = Writing {
-            object,
-            dots: batch.dots,
-            answers: batch.answers,
-            at_rest: context,
-        };
+        let writing = Writing { object, dots: batch.dots, answers: batch.answers, at_rest: context };
         self.slots.get_mut(&key).expect("the slot is open").phase = Phase::Writing(writing);
         cx.write(Owner::Slot(key), Class::Synced, rows);
     }
@@ -268,11 +239,7 @@ impl Batch {
                 Ok(answer) => answer,
                 Err(refusal) => Answer::Refused(refusal),
             },
-            Task::Join {
-                object: other,
-                dots,
-                why,
-            } => {
+            Task::Join { object: other, dots, why } => {
                 self.join(cx, partition, object, other, dots, why);
                 Answer::Joined
             }
@@ -293,48 +260,33 @@ impl Batch {
         let limits = &cx.config.limits;
         if let Some(value) = &change.value {
             let kept = object.store.0.iter().filter(|&(&dot, _)| !change.seen.has(dot));
-            let (siblings, bytes) = kept.fold((0usize, 0usize), |(count, bytes), (_, kept)| {
-                (count + 1, bytes + kept.size())
-            });
+            let (siblings, bytes) =
+                kept.fold((0usize, 0usize), |(count, bytes), (_, kept)| (count + 1, bytes + kept.size()));
             let added = value.bytes.len() + value.content_type.len();
             if siblings >= limits.siblings || (siblings > 0 && bytes + added > limits.object_bytes) {
                 let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);
-                return Err(Refusal::TooManySiblings {
-                    siblings,
-                    bytes: bytes as u64,
-                });
+                return Err(Refusal::TooManySiblings { siblings, bytes: bytes as u64 });
             }
         }
         let at = cx.shared.hlc.next(cx.now.wall);
         let life = cx.life;
-        let replica = cx
-            .shared
-            .replicas
-            .get_mut(&partition)
-            .expect("a slot's partition is held");
+        let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         let mut seen = change.seen;
         // A client cannot have seen what was not minted yet: a forged clock must not swallow the writes to come.
         seen.cap(life, replica.minted());
         let dot = replica.mint(life);
         cx.shared.stats.minted += 1;
-        let sibling = change.value.map(|value| Sibling {
-            value: value.bytes,
-            content_type: value.content_type,
-            at,
-        });
+        let sibling =
+            change.value.map(|value| Sibling { value: value.bytes, content_type: value.content_type, at });
         let delta = Object::delta(seen, dot, sibling);
         object.join(delta.clone());
         self.dots.push(dot);
-        let shown = if planted!(cx.shared.plants, AckShowsUnseen) {
-            &object.context
-        } else {
-            &delta.context
-        };
-        Ok(Answer::Minted {
-            dot,
-            shown: shown.clone(),
-            delta,
-        })
+        // The writer has seen what it had seen before, and this write; never a sibling that it was not shown. When none
+        // such is left, all else that this replica has seen is obsolete, and the whole context says it in fewer words.
+        let nothing_unseen = object.store.is_empty() || object.dots().eq([dot]);
+        let whole = nothing_unseen || planted!(cx.shared.plants, AckShowsUnseen);
+        let shown = if whole { &object.context } else { &delta.context };
+        Ok(Answer::Minted { dot, shown: shown.clone(), delta })
     }
 
     fn join(
@@ -351,19 +303,12 @@ impl Batch {
         if !cx.shared.hlc.adopt(latest, cx.now.wall) {
             cx.shared.stats.drift_refused += 1;
         }
-        let replica = cx
-            .shared
-            .replicas
-            .get_mut(&partition)
-            .expect("a slot's partition is held");
+        let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         other.context.cap(life, replica.minted());
         // Dots that this life would still have to mint cannot have had an effect anywhere.
-        let fresh = |dot: &Dot| !replica.clock().has(*dot) && dot.actor != life && dot.n > 0;
-        let fresh: Vec<Dot> = named
-            .iter()
-            .copied()
-            .filter(|dot| fresh(dot) && !self.dots.contains(dot))
-            .collect();
+        let fresh = |dot: &Dot| !replica.clock().has(*dot) && dot.actor != life && dot.is_real();
+        let fresh: Vec<Dot> =
+            named.iter().copied().filter(|dot| fresh(dot) && !self.dots.contains(dot)).collect();
         if why != Join::Whole && !named.is_empty() && fresh.is_empty() {
             // Its effect is here already, and may since have been removed.
             return;

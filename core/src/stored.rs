@@ -72,10 +72,7 @@ fn seal(key: RowKey, body: &[u8]) -> Row {
     value.push(V1);
     value.extend_from_slice(&checksum(&key, V1, body).to_le_bytes());
     value.extend_from_slice(body);
-    Row {
-        key,
-        value: Some(value.into()),
-    }
+    Row { key, value: Some(value.into()) }
 }
 
 fn open<'a>(key: &RowKey, value: &'a [u8]) -> Result<&'a [u8], StoredError> {
@@ -85,11 +82,7 @@ fn open<'a>(key: &RowKey, value: &'a [u8]) -> Result<&'a [u8], StoredError> {
     if checksum(key, format, body) != u32::from_le_bytes(*sum) {
         return Err(damaged());
     }
-    if format == V1 {
-        Ok(body)
-    } else {
-        Err(StoredError::Format(key.clone(), format))
-    }
+    if format == V1 { Ok(body) } else { Err(StoredError::Format(key.clone(), format)) }
 }
 
 fn checksum(key: &RowKey, format: u8, body: &[u8]) -> u32 {
@@ -112,10 +105,7 @@ pub fn object_row(partition: Partition, key: &Key, object: Option<&Object>) -> R
     let row = object_key(partition, key);
     match object {
         Some(object) => seal(row, &frozen::encode(&FrozenObject::from(object))),
-        None => Row {
-            key: row,
-            value: None,
-        },
+        None => Row { key: row, value: None },
     }
 }
 
@@ -134,10 +124,7 @@ pub fn read_object(row: &RowKey, value: &[u8]) -> Result<Object, StoredError> {
 pub fn key_of(row: &RowKey) -> Option<(Partition, Key)> {
     let rest = row.0.strip_prefix(&[OBJECT])?;
     let (partition, key) = rest.split_first_chunk::<2>()?;
-    Some((
-        Partition(u16::from_be_bytes(*partition)),
-        Key(row.0.slice_ref(key)),
-    ))
+    Some((Partition(u16::from_be_bytes(*partition)), Key(row.0.slice_ref(key))))
 }
 
 /// The bounds of a scan over the objects of partitions `first` to `last`, after the key `after` of the first.
@@ -160,10 +147,7 @@ pub fn log_row(partition: Partition, dot: Dot, key: &Key) -> Row {
 /// The removal of that row.
 #[must_use]
 pub fn log_removal(partition: Partition, dot: Dot) -> Row {
-    Row {
-        key: log_key(partition, dot),
-        value: None,
-    }
+    Row { key: log_key(partition, dot), value: None }
 }
 
 fn log_key(partition: Partition, dot: Dot) -> RowKey {
@@ -231,22 +215,12 @@ pub fn load(rows: &[Row]) -> Result<Loaded, StoredError> {
                 let (clock, floor, complete): (FrozenContext, Vec<(u128, u64)>, bool) =
                     frozen::decode(body).ok_or_else(damaged)?;
                 let floor = floor.into_iter().map(|(actor, n)| (Life(actor), n)).collect();
-                loaded.checkpoints.insert(
-                    partition,
-                    Checkpoint {
-                        clock: clock.into(),
-                        floor,
-                        complete,
-                    },
-                );
+                loaded.checkpoints.insert(partition, Checkpoint { clock: clock.into(), floor, complete });
             }
             LOG => {
                 let (actor, n) = rest.split_first_chunk::<16>().ok_or_else(foreign)?;
                 let n: [u8; 8] = n.try_into().map_err(|_| foreign())?;
-                let dot = Dot {
-                    actor: Life(u128::from_be_bytes(*actor)),
-                    n: u64::from_be_bytes(n),
-                };
+                let dot = Dot { actor: Life(u128::from_be_bytes(*actor)), n: u64::from_be_bytes(n) };
                 let key: FrozenKey = frozen::decode(body).ok_or_else(damaged)?;
                 loaded.logs.entry(partition).or_default().insert(dot, key.into());
             }

@@ -35,10 +35,7 @@ pub(crate) struct Sweep {
 impl Sweep {
     /// A pass over a store that is known to be empty.
     pub(crate) const fn over_nothing() -> Self {
-        Self {
-            after: None,
-            is_done: true,
-        }
+        Self { after: None, is_done: true }
     }
 
     pub(crate) const fn is_done(&self) -> bool {
@@ -61,11 +58,7 @@ impl Sweep {
                     note_residual(cx, row);
                 }
                 self.is_done = !more;
-                self.after = rows
-                    .into_iter()
-                    .next_back()
-                    .map(|row| row.key)
-                    .or(self.after.take());
+                self.after = rows.into_iter().next_back().map(|row| row.key).or(self.after.take());
             }
             Err(reason) => cx.note(Note::ScanFailed { reason }),
         }

@@ -69,17 +69,9 @@ enum WalkStep {
     /// Objects are being written; what they came with follows when all are.
     Joining { left: usize, refused: bool, then: Then },
     /// A page of the whole partition has been asked for.
-    Pulling {
-        after: Option<Key>,
-        whole: Option<(Clock, bool)>,
-    },
+    Pulling { after: Option<Key>, whole: Option<(Clock, bool)> },
     /// This node's own keys are being read, to be compared with the page.
-    Comparing {
-        page: Box<Page>,
-        whole: (Clock, bool),
-        from: Option<Key>,
-        absent: Vec<Key>,
-    },
+    Comparing { page: Box<Page>, whole: (Clock, bool), from: Option<Key>, absent: Vec<Key> },
     /// What was taken over is being written.
     Checkpointing,
 }
@@ -89,14 +81,7 @@ enum WalkStep {
 #[cfg_attr(feature = "simulation", derive(Clone))]
 enum Then {
     /// The clock, what its owner vouches for, and how much of it the message carried.
-    Given {
-        clock: Clock,
-        vouched: Vec<Life>,
-        complete: bool,
-        reaches: bool,
-        more: bool,
-        progress: bool,
-    },
+    Given { clock: Clock, vouched: Vec<Life>, complete: bool, reaches: bool, more: bool, progress: bool },
     /// The next page, or the end.
     Paged { end: Option<Key>, whole: (Clock, bool) },
 }
@@ -139,24 +124,15 @@ impl Sync {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         let (me, config) = (cx.me(), cx.config);
         for &peer in config.members.iter().filter(|&&peer| peer != me) {
-            let shared: Vec<Partition> = cx
-                .layout
-                .held_by(peer)
-                .filter(|&partition| cx.layout.holds(me, partition))
-                .collect();
+            let shared: Vec<Partition> =
+                cx.layout.held_by(peer).filter(|&partition| cx.layout.holds(me, partition)).collect();
             if shared.is_empty() {
                 continue;
             }
             self.shared.insert(peer, shared);
             // The first round is soon, so that a node that was away catches up; jitter keeps nodes out of step.
             let at = cx.now.mono.after(jitter(cx, config.sync_every / 4));
-            self.rounds.insert(
-                peer,
-                Round {
-                    stage: Stage::Resting,
-                    at,
-                },
-            );
+            self.rounds.insert(peer, Round { stage: Stage::Resting, at });
             cx.shared.timers.set(at, Timer::Sync(peer));
         }
     }
@@ -164,10 +140,7 @@ impl Sync {
     /// Whether nothing is being carried either way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.gathers.is_empty()
-            && !self
-                .rounds
-                .values()
-                .any(|round| matches!(round.stage, Stage::Walking { .. }))
+            && !self.rounds.values().any(|round| matches!(round.stage, Stage::Walking { .. }))
     }
 
     /// A round is due, or the present one hangs.
@@ -190,10 +163,7 @@ impl Sync {
     fn rest(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
         let every = cx.config.sync_every;
         let pause = every * 3 / 4 + jitter(cx, every / 2);
-        let round = self
-            .rounds
-            .get_mut(&peer)
-            .expect("a round is only ended where one is");
+        let round = self.rounds.get_mut(&peer).expect("a round is only ended where one is");
         round.stage = Stage::Resting;
         cx.shared.timers.cancel(round.at, Timer::Sync(peer));
         round.at = cx.now.mono.after(pause);
@@ -202,10 +172,7 @@ impl Sync {
 
     /// The present step of the round with `peer` has a request's time from now on.
     fn await_step(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
-        let round = self
-            .rounds
-            .get_mut(&peer)
-            .expect("a round is only awaited where one is");
+        let round = self.rounds.get_mut(&peer).expect("a round is only awaited where one is");
         cx.shared.timers.cancel(round.at, Timer::Sync(peer));
         round.at = cx.now.mono.after(cx.config.timeout);
         cx.shared.timers.set(round.at, Timer::Sync(peer));
@@ -326,29 +293,12 @@ impl Sync {
         if op.origin != cx.life || !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
             return;
         }
-        let Given {
-            clock,
-            vouched,
-            complete,
-            reaches,
-            more,
-            objects,
-            ..
-        } = given;
+        let Given { clock, vouched, complete, reaches, more, objects, .. } = given;
         let progress = !objects.is_empty();
         cx.shared.stats.sync_objects += objects.len() as u64;
-        let then = Then::Given {
-            clock,
-            vouched,
-            complete,
-            reaches,
-            more,
-            progress,
-        };
-        let joins = objects
-            .into_iter()
-            .map(|given| (given.key, given.object, given.dots, Join::Delta))
-            .collect();
+        let then = Then::Given { clock, vouched, complete, reaches, more, progress };
+        let joins =
+            objects.into_iter().map(|given| (given.key, given.object, given.dots, Join::Delta)).collect();
         self.join_all(cx, from, op.n, joins, then);
     }
 
@@ -363,11 +313,7 @@ impl Sync {
     ) {
         let Some(walk) = self.walk(peer, n) else { return };
         let (left, partition) = (joins.len(), walk.partition);
-        walk.step = WalkStep::Joining {
-            left,
-            refused: false,
-            then,
-        };
+        walk.step = WalkStep::Joining { left, refused: false, then };
         for (key, object, dots, why) in joins {
             if cx.layout.partition(&key) == partition {
                 cx.access(key, Waiter::Walk { peer, n }, Task::Join { object, dots, why });
@@ -383,11 +329,7 @@ impl Sync {
 
     /// One of the objects is on disk, or could not be put there.
     pub(crate) fn on_joined(&mut self, cx: &mut Cx<'_>, peer: NodeId, n: u64, answer: &Answer) {
-        let Some(Walk {
-            step: WalkStep::Joining { left, refused, .. },
-            ..
-        }) = self.walk(peer, n)
-        else {
+        let Some(Walk { step: WalkStep::Joining { left, refused, .. }, .. }) = self.walk(peer, n) else {
             return;
         };
         *left -= 1;
@@ -409,22 +351,11 @@ impl Sync {
             return self.next_partition(cx, peer);
         }
         match then {
-            Then::Given {
-                clock,
-                vouched,
-                complete,
-                reaches,
-                more,
-                progress,
-            } => {
+            Then::Given { clock, vouched, complete, reaches, more, progress } => {
                 let replica = cx.replica(partition).expect("walked partitions are held");
                 replica.peer_has(peer, &clock);
                 if more {
-                    if progress {
-                        self.ask_again(cx, peer, partition)
-                    } else {
-                        self.next_partition(cx, peer)
-                    }
+                    if progress { self.ask_again(cx, peer, partition) } else { self.next_partition(cx, peer) }
                 } else if reaches {
                     let mut absorbed = Clock::new();
                     if planted!(cx.shared.plants, AbsorbsAllBases) {
@@ -438,14 +369,8 @@ impl Sync {
                     self.pull(cx, peer, None, None);
                 }
             }
-            Then::Paged {
-                end: Some(end),
-                whole,
-            } => self.pull(cx, peer, Some(end), Some(whole)),
-            Then::Paged {
-                end: None,
-                whole: (clock, complete),
-            } => {
+            Then::Paged { end: Some(end), whole } => self.pull(cx, peer, Some(end), Some(whole)),
+            Then::Paged { end: None, whole: (clock, complete) } => {
                 self.take_over(cx, peer, n, partition, clock, complete, true);
             }
         }
@@ -471,9 +396,7 @@ impl Sync {
         complete: bool,
         whole: bool,
     ) {
-        let news = !absorbed
-            .missing_from(cx.shared.replicas[&partition].clock())
-            .is_empty();
+        let news = !absorbed.missing_from(cx.shared.replicas[&partition].clock()).is_empty();
         let absorbed = (news || whole).then_some(absorbed);
         if !catch_up(cx, peer, partition, complete, absorbed, whole, Some((peer, n))) {
             prune(cx, partition);
@@ -489,9 +412,7 @@ impl Sync {
         write: CheckpointWrite,
         outcome: Result<(), String>,
     ) {
-        let replica = cx
-            .replica(write.partition)
-            .expect("checkpoints are of held partitions");
+        let replica = cx.replica(write.partition).expect("checkpoints are of held partitions");
         replica.checkpointing = false;
         match outcome {
             Ok(()) => {
@@ -501,9 +422,7 @@ impl Sync {
                 if write.complete && !replica.complete {
                     replica.complete = true;
                     replica.caught_up.clear();
-                    cx.note(Note::CaughtUp {
-                        partition: write.partition,
-                    });
+                    cx.note(Note::CaughtUp { partition: write.partition });
                 }
                 sweep::visit(cx, write.partition);
             }
@@ -523,19 +442,8 @@ impl Sync {
         let n = cx.next_op();
         let op = cx.op(n);
         if let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage) {
-            cx.send(
-                peer,
-                Message::Pull {
-                    op,
-                    partition: walk.partition,
-                    after: after.clone(),
-                },
-            );
-            *walk = Walk {
-                n,
-                partition: walk.partition,
-                step: WalkStep::Pulling { after, whole },
-            };
+            cx.send(peer, Message::Pull { op, partition: walk.partition, after: after.clone() });
+            *walk = Walk { n, partition: walk.partition, step: WalkStep::Pulling { after, whole } };
         }
         self.await_step(cx, peer);
     }
@@ -559,16 +467,9 @@ impl Sync {
             return self.next_partition(cx, from);
         };
         // Only what the giver had seen before the first page is in all pages.
-        let whole = whole
-            .take()
-            .unwrap_or_else(|| (page.clock.clone(), page.complete));
+        let whole = whole.take().unwrap_or_else(|| (page.clock.clone(), page.complete));
         let after = after.take();
-        walk.step = WalkStep::Comparing {
-            page: Box::new(page),
-            whole,
-            from: after,
-            absent: Vec::new(),
-        };
+        walk.step = WalkStep::Comparing { page: Box::new(page), whole, from: after, absent: Vec::new() };
         cx.shared.stats.sync_pages += 1;
         self.compare(cx, from, op.n);
     }
@@ -594,10 +495,7 @@ impl Sync {
         outcome: Result<(Vec<Row>, bool), String>,
     ) {
         let Some(walk) = self.walk(peer, n) else { return };
-        let WalkStep::Comparing {
-            page, from, absent, ..
-        } = &mut walk.step
-        else {
+        let WalkStep::Comparing { page, from, absent, .. } = &mut walk.step else {
             return;
         };
         let (rows, more) = match outcome {
@@ -618,23 +516,16 @@ impl Sync {
         if more && !is_past {
             return self.compare(cx, peer, n);
         }
-        let WalkStep::Comparing {
-            page, whole, absent, ..
-        } = core::mem::replace(&mut walk.step, WalkStep::Checkpointing)
+        let WalkStep::Comparing { page, whole, absent, .. } =
+            core::mem::replace(&mut walk.step, WalkStep::Checkpointing)
         else {
             unreachable!("just matched")
         };
-        let Page {
-            clock, objects, end, ..
-        } = *page;
+        let Page { clock, objects, end, .. } = *page;
         let mut nothing = Object::default();
         clock.fill(&mut nothing);
-        let absent = absent
-            .into_iter()
-            .map(|key| (key, nothing.clone(), Vec::new(), Join::Whole));
-        let present = objects
-            .into_iter()
-            .map(|(key, object)| (key, object, Vec::new(), Join::Whole));
+        let absent = absent.into_iter().map(|key| (key, nothing.clone(), Vec::new(), Join::Whole));
+        let present = objects.into_iter().map(|(key, object)| (key, object, Vec::new(), Join::Whole));
         let joins = present.chain(absent).collect();
         self.join_all(cx, peer, n, joins, Then::Paged { end, whole });
     }
@@ -660,31 +551,16 @@ impl Sync {
         replica.peer_has(from, theirs);
         let (missing, reaches) = replica.missing(theirs);
         let more = missing.len() > max;
-        let dots: BTreeMap<Key, Vec<Dot>> = missing
-            .into_iter()
-            .take(max)
-            .map(|(key, dots)| (key.clone(), dots))
-            .collect();
+        let dots: BTreeMap<Key, Vec<Dot>> =
+            missing.into_iter().take(max).map(|(key, dots)| (key.clone(), dots)).collect();
         let clock = replica.clock().clone();
         prune(cx, partition);
         let n = cx.next_op();
         let keys: Vec<Key> = dots.keys().cloned().collect();
         let what = Gathering::Given { reaches, more };
         let (objects, left) = (BTreeMap::new(), keys.len());
-        self.gathers.insert(
-            from,
-            Gather {
-                n,
-                op,
-                partition,
-                clock,
-                left,
-                dots,
-                objects,
-                withheld: false,
-                what,
-            },
-        );
+        self.gathers
+            .insert(from, Gather { n, op, partition, clock, left, dots, objects, withheld: false, what });
         self.gather(cx, from, n, keys);
     }
 
@@ -698,44 +574,19 @@ impl Sync {
         after: Option<&Key>,
     ) {
         let refusal = (!cx.layout.holds(from, partition)).then_some(Refusal::NotHeld);
-        let Some(clock) = cx
-            .replica(partition)
-            .filter(|_| refusal.is_none())
-            .map(|replica| replica.clock().clone())
+        let Some(clock) =
+            cx.replica(partition).filter(|_| refusal.is_none()).map(|replica| replica.clock().clone())
         else {
-            return cx.send(
-                from,
-                Message::Page {
-                    op,
-                    outcome: Err(Refusal::NotHeld),
-                },
-            );
+            return cx.send(from, Message::Page { op, outcome: Err(Refusal::NotHeld) });
         };
         let n = cx.next_op();
         let what = Gathering::Page { end: None };
         let (dots, objects) = (BTreeMap::new(), BTreeMap::new());
-        self.gathers.insert(
-            from,
-            Gather {
-                n,
-                op,
-                partition,
-                clock,
-                left: 0,
-                dots,
-                objects,
-                withheld: false,
-                what,
-            },
-        );
+        self.gathers
+            .insert(from, Gather { n, op, partition, clock, left: 0, dots, objects, withheld: false, what });
         let bounds = stored::objects_between(partition, after, partition);
         let limits = &cx.config.limits;
-        cx.scan(
-            Owner::Gather { to: from, n },
-            bounds,
-            limits.sync_objects,
-            limits.sync_bytes,
-        );
+        cx.scan(Owner::Gather { to: from, n }, bounds, limits.sync_objects, limits.sync_bytes);
     }
 
     /// The keys of the page have been read; the objects follow, each under its slot.
@@ -751,11 +602,8 @@ impl Sync {
         };
         match outcome {
             Ok((rows, more)) => {
-                let keys: Vec<Key> = rows
-                    .iter()
-                    .filter_map(|row| stored::key_of(&row.key))
-                    .map(|(_, key)| key)
-                    .collect();
+                let keys: Vec<Key> =
+                    rows.iter().filter_map(|row| stored::key_of(&row.key)).map(|(_, key)| key).collect();
                 let end = if more { keys.last().cloned() } else { None };
                 gather.what = Gathering::Page { end };
                 gather.left = keys.len();
@@ -765,13 +613,7 @@ impl Sync {
                 cx.note(Note::ScanFailed { reason });
                 let op = gather.op;
                 self.gathers.remove(&to);
-                cx.send(
-                    to,
-                    Message::Page {
-                        op,
-                        outcome: Err(Refusal::Storage),
-                    },
-                );
+                cx.send(to, Message::Page { op, outcome: Err(Refusal::Storage) });
             }
         }
     }
@@ -807,16 +649,7 @@ impl Sync {
         let Some(gather) = self.gathers.remove(&to) else {
             return;
         };
-        let Gather {
-            op,
-            partition,
-            clock,
-            mut dots,
-            objects,
-            withheld,
-            what,
-            ..
-        } = gather;
+        let Gather { op, partition, clock, mut dots, objects, withheld, what, .. } = gather;
         let complete = cx.shared.replicas[&partition].complete;
         match what {
             Gathering::Given { reaches, more } => {
@@ -835,41 +668,16 @@ impl Sync {
                 }
                 let mut vouched = cx.shared.lives.clone();
                 vouched.retain(|&life| clock.as_context().highest(life) > 0);
-                let given = Given {
-                    partition,
-                    clock,
-                    vouched,
-                    complete,
-                    reaches,
-                    more,
-                    objects: given,
-                };
+                let given = Given { partition, clock, vouched, complete, reaches, more, objects: given };
                 cx.send(to, Message::Give { op, given });
             }
             Gathering::Page { .. } if withheld => {
                 // A page with a hole would read as a delete.
-                cx.send(
-                    to,
-                    Message::Page {
-                        op,
-                        outcome: Err(Refusal::Damaged),
-                    },
-                );
+                cx.send(to, Message::Page { op, outcome: Err(Refusal::Damaged) });
             }
             Gathering::Page { end } => {
-                let page = Page {
-                    clock,
-                    complete,
-                    objects,
-                    end,
-                };
-                cx.send(
-                    to,
-                    Message::Page {
-                        op,
-                        outcome: Ok(page),
-                    },
-                );
+                let page = Page { clock, complete, objects, end };
+                cx.send(to, Message::Page { op, outcome: Ok(page) });
             }
         }
     }
@@ -877,10 +685,7 @@ impl Sync {
     /// Panics when the parts disagree.
     pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
         for (&peer, round) in &self.rounds {
-            assert!(
-                timer_set(round.at, Timer::Sync(peer)),
-                "the round with {peer} has no timer"
-            );
+            assert!(timer_set(round.at, Timer::Sync(peer)), "the round with {peer} has no timer");
         }
     }
 }
@@ -888,19 +693,8 @@ impl Sync {
 fn ask(cx: &mut Cx<'_>, peer: NodeId, partition: Partition) -> Walk {
     let n = cx.next_op();
     let clock = cx.shared.replicas[&partition].clock().clone();
-    cx.send(
-        peer,
-        Message::Ask {
-            op: cx.op(n),
-            partition,
-            clock,
-        },
-    );
-    Walk {
-        n,
-        partition,
-        step: WalkStep::Asking,
-    }
+    cx.send(peer, Message::Ask { op: cx.op(n), partition, clock });
+    Walk { n, partition, step: WalkStep::Asking }
 }
 
 /// One number for the clocks of `partitions`.
@@ -915,13 +709,7 @@ fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
 /// Drops log rows that every replica has. It is bookkeeping: lost, it is done again.
 fn prune(cx: &mut Cx<'_>, partition: Partition) {
     let complete = cx.shared.replicas[&partition].complete;
-    let write = CheckpointWrite {
-        partition,
-        absorbed: None,
-        whole: false,
-        complete,
-        walk: None,
-    };
+    let write = CheckpointWrite { partition, absorbed: None, whole: false, complete, walk: None };
     cx.checkpoint(Class::Lazy, write);
 }
 
@@ -950,13 +738,7 @@ fn catch_up(
     if absorbed.is_none() && complete == replica.complete {
         return false;
     }
-    let write = CheckpointWrite {
-        partition,
-        absorbed,
-        whole,
-        complete,
-        walk,
-    };
+    let write = CheckpointWrite { partition, absorbed, whole, complete, walk };
     cx.checkpoint(Class::Synced, write)
 }
 

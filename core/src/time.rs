@@ -13,10 +13,7 @@ impl Mono {
     /// The point `span` later, at the end of time when that would overflow.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// The span from `earlier` to this point, zero when `earlier` is the later one.

@@ -19,6 +19,9 @@ use crate::key::Key;
 /// The longest token that is given out or taken, in characters.
 pub const TOKEN_MAX: usize = 4096;
 
+/// The most single dots of one actor that a token names.
+const CLOUD_MAX: usize = 200;
+
 /// The first version of the token's format.
 const V1: u8 = 1;
 
@@ -44,8 +47,8 @@ pub enum TokenError {
 
 /// The token of what a client has seen of `key`.
 ///
-/// When it would exceed [`TOKEN_MAX`], actors are left out, those with the fewest dots first: leaving one out can make a
-/// later write keep a sibling too many, never lose one.
+/// When it would exceed [`TOKEN_MAX`], actors are left out, those with the fewest dots first, and of each actor's single
+/// dots only the newest are kept: leaving one out can make a later write keep a sibling too many, never lose one.
 #[must_use]
 pub fn encode(context: &Context, key: &Key) -> String {
     let mut kept: Vec<Life> = context.actors().collect();
@@ -73,6 +76,7 @@ fn encode_actors(context: &Context, actors: &[Life], key: &Key) -> String {
         bytes.extend_from_slice(&actor.0.to_le_bytes());
         push_leb128(&mut bytes, context.base(*actor));
         let cloud = clouds.get(actor).map_or(&[][..], Vec::as_slice);
+        let cloud = &cloud[cloud.len().saturating_sub(CLOUD_MAX)..];
         push_leb128(&mut bytes, cloud.len() as u64);
         for &n in cloud {
             push_leb128(&mut bytes, n);
@@ -106,11 +110,7 @@ pub fn decode(token: &str, key: &Key) -> Result<Context, TokenError> {
     }
     // From here on only somebody who forged the checksum can fail; the answer is the same.
     let context = read_context(&mut body).ok_or(TokenError::Damaged)?;
-    if body.is_empty() {
-        Ok(context)
-    } else {
-        Err(TokenError::Damaged)
-    }
+    if body.is_empty() { Ok(context) } else { Err(TokenError::Damaged) }
 }
 
 fn read_context(bytes: &mut &[u8]) -> Option<Context> {
@@ -121,10 +121,7 @@ fn read_context(bytes: &mut &[u8]) -> Option<Context> {
         let actor = Life(u128::from_le_bytes(*actor));
         context.raise(actor, read_leb128(bytes)?);
         for _ in 0..read_leb128(bytes)? {
-            context.insert(Dot {
-                actor,
-                n: read_leb128(bytes)?,
-            });
+            context.insert(Dot { actor, n: read_leb128(bytes)? });
         }
     }
     Some(context)
@@ -164,10 +161,7 @@ mod tests {
     fn context() -> Context {
         let mut context = Context::new();
         context.raise(Life(7), 1 << 40);
-        context.insert(Dot {
-            actor: Life(u128::MAX),
-            n: u64::MAX,
-        });
+        context.insert(Dot { actor: Life(u128::MAX), n: u64::MAX });
         context
     }
 
@@ -183,14 +177,8 @@ mod tests {
     fn a_tokens_bytes_never_change() {
         let mut context = Context::new();
         context.raise(Life(7), 300);
-        context.insert(Dot {
-            actor: Life(7),
-            n: 302,
-        });
-        assert_eq!(
-            encode(&context, &Key::from("k")),
-            "AX1v5xA2hIRtAQcAAAAAAAAAAAAAAAAAAACsAgGuAhv0zGQ"
-        );
+        context.insert(Dot { actor: Life(7), n: 302 });
+        assert_eq!(encode(&context, &Key::from("k")), "AR2I2k9w4yGpAQcAAAAAAAAAAAAAAAAAAACsAgGuAh2QT5A");
     }
 
     #[test]
@@ -199,10 +187,7 @@ mod tests {
         let token = encode(&context(), &key);
         assert_eq!(decode("", &key), Err(TokenError::Damaged));
         assert_eq!(decode("not base64!", &key), Err(TokenError::NotBase64));
-        assert_eq!(
-            decode(&"A".repeat(TOKEN_MAX + 1), &key),
-            Err(TokenError::TooLong(TOKEN_MAX + 1))
-        );
+        assert_eq!(decode(&"A".repeat(TOKEN_MAX + 1), &key), Err(TokenError::TooLong(TOKEN_MAX + 1)));
         assert_eq!(decode(&token, &Key::from("other")), Err(TokenError::OtherKey));
         for cut in 1..token.len() {
             assert!(decode(&token[..cut], &key).is_err(), "cut to {cut}");
@@ -223,22 +208,23 @@ mod tests {
             context.raise(Life(u128::from(actor)), actor + 1);
         }
         let token = encode(&context, &key);
-        assert!(
-            token.len() <= TOKEN_MAX && token.len() > TOKEN_MAX * 9 / 10,
-            "{}",
-            token.len()
-        );
+        assert!(token.len() <= TOKEN_MAX && token.len() > TOKEN_MAX * 9 / 10, "{}", token.len());
         let kept = decode(&token, &key).expect("a valid token");
         assert!(context.covers(&kept));
         assert_eq!(kept.base(Life(999)), 1_000, "the busiest actors are kept");
     }
 
     #[test]
+    fn of_many_single_dots_the_newest_are_kept() {
+        let key = Key::from("region");
+        let context: Context = (1..=1_000).map(|n| Dot { actor: Life(7), n: n * 2 }).collect();
+        let kept = decode(&encode(&context, &key), &key).expect("a valid token");
+        assert_eq!(kept.cloud().count(), CLOUD_MAX);
+        assert!(kept.has(Dot { actor: Life(7), n: 2_000 }) && !kept.has(Dot { actor: Life(7), n: 2 }));
+    }
+
+    #[test]
     fn errors_say_what_to_do() {
-        assert!(
-            TokenError::Damaged
-                .to_string()
-                .contains("send it back exactly as it was received")
-        );
+        assert!(TokenError::Damaged.to_string().contains("send it back exactly as it was received"));
     }
 }

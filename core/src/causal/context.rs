@@ -62,9 +62,7 @@ impl Context {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-        }
+        Self { entries: BTreeMap::new() }
     }
 
     /// Whether nothing has been seen.
@@ -94,9 +92,9 @@ impl Context {
         entry.cloud.last().copied().unwrap_or(entry.base)
     }
 
-    /// Adds one dot. Dots count from 1: a dot numbered 0 is nobody's and is ignored.
+    /// Adds one dot. One that cannot have been minted is ignored.
     pub fn insert(&mut self, dot: Dot) {
-        if dot.n > 0 {
+        if dot.is_real() {
             self.entries.entry(dot.actor).or_default().insert(dot.n);
         }
     }
@@ -104,7 +102,7 @@ impl Context {
     /// Adds every dot of `actor` up to `base`.
     pub fn raise(&mut self, actor: Life, base: u64) {
         if base > 0 {
-            self.entries.entry(actor).or_default().raise(base);
+            self.entries.entry(actor).or_default().raise(base.min(Dot::N_MAX));
         }
     }
 
@@ -186,17 +184,12 @@ impl Context {
 
     /// Each actor's gap-free base, in order; actors without one are left out.
     pub fn bases(&self) -> impl Iterator<Item = (Life, u64)> + '_ {
-        self.entries
-            .iter()
-            .filter(|(_, entry)| entry.base > 0)
-            .map(|(&actor, entry)| (actor, entry.base))
+        self.entries.iter().filter(|(_, entry)| entry.base > 0).map(|(&actor, entry)| (actor, entry.base))
     }
 
     /// The dots beyond the bases, in order.
     pub fn cloud(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.entries
-            .iter()
-            .flat_map(|(&actor, entry)| entry.cloud.iter().map(move |&n| Dot { actor, n }))
+        self.entries.iter().flat_map(|(&actor, entry)| entry.cloud.iter().map(move |&n| Dot { actor, n }))
     }
 
     /// The spans of dots that are in here and not in `other`, as (actor, first, last), in order.
@@ -219,12 +212,7 @@ impl Context {
             if next <= ours.base {
                 spans.push((actor, next, ours.base));
             }
-            spans.extend(
-                ours.cloud
-                    .iter()
-                    .filter(|&&n| !theirs.has(n))
-                    .map(|&n| (actor, n, n)),
-            );
+            spans.extend(ours.cloud.iter().filter(|&&n| !theirs.has(n)).map(|&n| (actor, n, n)));
         }
         spans
     }

@@ -13,6 +13,17 @@ pub struct Dot {
     pub n: u64,
 }
 
+impl Dot {
+    /// The highest number that a dot can have. Nobody counts that far.
+    pub const N_MAX: u64 = u64::MAX - 1;
+
+    /// Whether the number is one that can be minted.
+    #[must_use]
+    pub const fn is_real(self) -> bool {
+        self.n >= 1 && self.n <= Self::N_MAX
+    }
+}
+
 impl fmt::Display for Dot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.actor, self.n)

@@ -88,8 +88,7 @@ impl<V: Payload> DotStore for DotFun<V> {
     }
 
     fn join(&mut self, seen: &Context, other: Self, other_seen: &Context) {
-        self.0
-            .retain(|&dot, _| other.0.contains_key(&dot) || !other_seen.has(dot));
+        self.0.retain(|&dot, _| other.0.contains_key(&dot) || !other_seen.has(dot));
         for (dot, payload) in other.0 {
             match self.0.entry(dot) {
                 btree_map::Entry::Occupied(mut ours) => ours.get_mut().join(payload),

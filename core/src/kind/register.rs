@@ -33,11 +33,7 @@ impl Sibling {
 impl fmt::Debug for Sibling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 40;
-        write!(
-            f,
-            "\"{}",
-            self.value[..self.value.len().min(SHOWN)].escape_ascii()
-        )?;
+        write!(f, "\"{}", self.value[..self.value.len().min(SHOWN)].escape_ascii())?;
         if self.value.len() > SHOWN {
             write!(f, "…{} bytes", self.value.len())?;
         }
@@ -67,12 +63,7 @@ impl Object {
     pub fn delta(seen: Context, dot: Dot, sibling: Option<Sibling>) -> Self {
         let mut context = seen;
         context.insert(dot);
-        let store = DotFun(
-            sibling
-                .map(|sibling| (dot, sibling))
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
-        );
+        let store = DotFun(sibling.map(|sibling| (dot, sibling)).into_iter().collect::<BTreeMap<_, _>>());
         Self { store, context }
     }
 

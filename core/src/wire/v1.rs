@@ -49,23 +49,10 @@ type FrozenDuration = (u64, u32);
 /// Key, what was seen, and bytes with their content type unless it is a delete.
 type FrozenChange = (FrozenKey, FrozenContext, Option<(Bytes, Bytes)>);
 /// Partition, clock, vouched, complete, reaches, more, objects.
-type FrozenGiven = (
-    u16,
-    FrozenContext,
-    Vec<u128>,
-    bool,
-    bool,
-    bool,
-    Vec<FrozenGivenObject>,
-);
+type FrozenGiven = (u16, FrozenContext, Vec<u128>, bool, bool, bool, Vec<FrozenGivenObject>);
 type FrozenGivenObject = (FrozenKey, Vec<FrozenDot>, FrozenObject);
 /// Clock, complete, objects, end.
-type FrozenPage = (
-    FrozenContext,
-    bool,
-    Vec<(FrozenKey, FrozenObject)>,
-    Option<FrozenKey>,
-);
+type FrozenPage = (FrozenContext, bool, Vec<(FrozenKey, FrozenObject)>, Option<FrozenKey>);
 type FrozenListed = (Vec<FrozenKey>, Option<FrozenKey>);
 
 #[derive(Serialize, Deserialize)]
@@ -103,35 +90,18 @@ enum FrozenFailure {
 /// The kind and the body of `message`.
 pub(super) fn encode(message: &Message) -> (u8, Vec<u8>) {
     match message {
-        Message::Forward {
-            op,
-            to,
-            floor,
-            change,
-            w,
-            timeout,
-        } => {
-            let body: ForwardBody = (
-                (*op).into(),
-                to.0,
-                *floor,
-                freeze_change(change),
-                *w,
-                freeze_duration(*timeout),
-            );
+        Message::Forward { op, to, floor, change, w, timeout } => {
+            let body: ForwardBody =
+                ((*op).into(), to.0, *floor, freeze_change(change), *w, freeze_duration(*timeout));
             (FORWARD, frozen::encode(&body))
         }
         Message::Forwarded { op, outcome } => {
             let outcome = outcome.as_ref().map(FrozenContext::from).map_err(freeze_failure);
-            (
-                FORWARDED,
-                frozen::encode::<ForwardedBody>(&((*op).into(), outcome)),
-            )
+            (FORWARDED, frozen::encode::<ForwardedBody>(&((*op).into(), outcome)))
         }
-        Message::Store { op, key, dot, delta } => (
-            STORE,
-            frozen::encode::<StoreBody>(&((*op).into(), key.into(), (*dot).into(), delta.into())),
-        ),
+        Message::Store { op, key, dot, delta } => {
+            (STORE, frozen::encode::<StoreBody>(&((*op).into(), key.into(), (*dot).into(), delta.into())))
+        }
         Message::Stored { op, outcome } => {
             let outcome = outcome.as_ref().map(|&()| ()).map_err(freeze_refusal);
             (STORED, frozen::encode::<StoredBody>(&((*op).into(), outcome)))
@@ -145,48 +115,30 @@ pub(super) fn encode(message: &Message) -> (u8, Vec<u8>) {
             (REPAIR, frozen::encode::<RepairBody>(&(key.into(), object.into())))
         }
         Message::Probe { op, digest } => (PROBE, frozen::encode::<ProbeBody>(&((*op).into(), *digest))),
-        Message::Probed { op, outcome } => (
-            PROBED,
-            frozen::encode::<ProbedBody>(&((*op).into(), freeze_probed(outcome))),
-        ),
-        Message::Ask { op, partition, clock } => (
-            ASK,
-            frozen::encode::<AskBody>(&((*op).into(), partition.0, clock.into())),
-        ),
-        Message::Give { op, given } => (
-            GIVE,
-            frozen::encode::<GiveBody>(&((*op).into(), freeze_given(given))),
-        ),
+        Message::Probed { op, outcome } => {
+            (PROBED, frozen::encode::<ProbedBody>(&((*op).into(), freeze_probed(outcome))))
+        }
+        Message::Ask { op, partition, clock } => {
+            (ASK, frozen::encode::<AskBody>(&((*op).into(), partition.0, clock.into())))
+        }
+        Message::Give { op, given } => {
+            (GIVE, frozen::encode::<GiveBody>(&((*op).into(), freeze_given(given))))
+        }
         Message::Pull { op, partition, after } => {
             let after = after.as_ref().map(FrozenKey::from);
-            (
-                PULL,
-                frozen::encode::<PullBody>(&((*op).into(), partition.0, after)),
-            )
+            (PULL, frozen::encode::<PullBody>(&((*op).into(), partition.0, after)))
         }
         Message::Page { op, outcome } => {
             let outcome = outcome.as_ref().map(freeze_page).map_err(freeze_refusal);
             (PAGE, frozen::encode::<PageBody>(&((*op).into(), outcome)))
         }
-        Message::List {
-            op,
-            first,
-            last,
-            after,
-            limit,
-        } => {
+        Message::List { op, first, last, after, limit } => {
             let after = after.as_ref().map(FrozenKey::from);
-            (
-                LIST,
-                frozen::encode::<ListBody>(&((*op).into(), first.0, last.0, after, *limit)),
-            )
+            (LIST, frozen::encode::<ListBody>(&((*op).into(), first.0, last.0, after, *limit)))
         }
         Message::Listed { op, outcome } => {
             let listed = |listed: &Listed| {
-                (
-                    listed.keys.iter().map(FrozenKey::from).collect(),
-                    listed.next.as_ref().map(FrozenKey::from),
-                )
+                (listed.keys.iter().map(FrozenKey::from).collect(), listed.next.as_ref().map(FrozenKey::from))
             };
             let outcome = outcome.as_ref().map(listed).map_err(freeze_refusal);
             (LISTED, frozen::encode::<ListedBody>(&((*op).into(), outcome)))
@@ -203,14 +155,7 @@ pub(super) fn decode(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
         FORWARD => {
             let (op, to, floor, change, w, timeout): ForwardBody = read(kind, body)?;
             let timeout = thaw_duration(timeout).ok_or(DecodeError::Body(kind))?;
-            Message::Forward {
-                op: op.into(),
-                to: Life(to),
-                floor,
-                change: thaw_change(change),
-                w,
-                timeout,
-            }
+            Message::Forward { op: op.into(), to: Life(to), floor, change: thaw_change(change), w, timeout }
         }
         FORWARDED => {
             let (op, outcome): ForwardedBody = read(kind, body)?;
@@ -218,102 +163,56 @@ pub(super) fn decode(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
                 Ok(seen) => Ok(seen.into()),
                 Err(failure) => Err(thaw_failure(failure).ok_or(DecodeError::Body(kind))?),
             };
-            Message::Forwarded {
-                op: op.into(),
-                outcome,
-            }
+            Message::Forwarded { op: op.into(), outcome }
         }
         STORE => {
             let (op, key, dot, delta): StoreBody = read(kind, body)?;
-            Message::Store {
-                op: op.into(),
-                key: key.into(),
-                dot: dot.into(),
-                delta: delta.into(),
-            }
+            Message::Store { op: op.into(), key: key.into(), dot: dot.into(), delta: delta.into() }
         }
         STORED => {
             let (op, outcome): StoredBody = read(kind, body)?;
-            Message::Stored {
-                op: op.into(),
-                outcome: outcome.map_err(thaw_refusal),
-            }
+            Message::Stored { op: op.into(), outcome: outcome.map_err(thaw_refusal) }
         }
         FETCH => {
             let (op, key): FetchBody = read(kind, body)?;
-            Message::Fetch {
-                op: op.into(),
-                key: key.into(),
-            }
+            Message::Fetch { op: op.into(), key: key.into() }
         }
         FETCHED => {
             let (op, outcome): FetchedBody = read(kind, body)?;
-            Message::Fetched {
-                op: op.into(),
-                outcome: outcome.map(Into::into).map_err(thaw_refusal),
-            }
+            Message::Fetched { op: op.into(), outcome: outcome.map(Into::into).map_err(thaw_refusal) }
         }
         REPAIR => {
             let (key, object): RepairBody = read(kind, body)?;
-            Message::Repair {
-                key: key.into(),
-                object: object.into(),
-            }
+            Message::Repair { key: key.into(), object: object.into() }
         }
         PROBE => {
             let (op, digest): ProbeBody = read(kind, body)?;
-            Message::Probe {
-                op: op.into(),
-                digest,
-            }
+            Message::Probe { op: op.into(), digest }
         }
         PROBED => {
             let (op, outcome): ProbedBody = read(kind, body)?;
-            Message::Probed {
-                op: op.into(),
-                outcome: thaw_probed(outcome),
-            }
+            Message::Probed { op: op.into(), outcome: thaw_probed(outcome) }
         }
         ASK => {
             let (op, partition, clock): AskBody = read(kind, body)?;
-            Message::Ask {
-                op: op.into(),
-                partition: Partition(partition),
-                clock: clock.into(),
-            }
+            Message::Ask { op: op.into(), partition: Partition(partition), clock: clock.into() }
         }
         GIVE => {
             let (op, given): GiveBody = read(kind, body)?;
-            Message::Give {
-                op: op.into(),
-                given: thaw_given(given),
-            }
+            Message::Give { op: op.into(), given: thaw_given(given) }
         }
         PULL => {
             let (op, partition, after): PullBody = read(kind, body)?;
-            Message::Pull {
-                op: op.into(),
-                partition: Partition(partition),
-                after: after.map(Key),
-            }
+            Message::Pull { op: op.into(), partition: Partition(partition), after: after.map(Key) }
         }
         PAGE => {
             let (op, outcome): PageBody = read(kind, body)?;
-            Message::Page {
-                op: op.into(),
-                outcome: outcome.map(thaw_page).map_err(thaw_refusal),
-            }
+            Message::Page { op: op.into(), outcome: outcome.map(thaw_page).map_err(thaw_refusal) }
         }
         LIST => {
             let (op, first, last, after, limit): ListBody = read(kind, body)?;
             let (first, last) = (Partition(first), Partition(last));
-            Message::List {
-                op: op.into(),
-                first,
-                last,
-                after: after.map(Key),
-                limit,
-            }
+            Message::List { op: op.into(), first, last, after: after.map(Key), limit }
         }
         LISTED => {
             let (op, outcome): ListedBody = read(kind, body)?;
@@ -321,10 +220,7 @@ pub(super) fn decode(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
                 keys: keys.into_iter().map(Key).collect(),
                 next: next.map(Key),
             };
-            Message::Listed {
-                op: op.into(),
-                outcome: outcome.map(listed).map_err(thaw_refusal),
-            }
+            Message::Listed { op: op.into(), outcome: outcome.map(listed).map_err(thaw_refusal) }
         }
         other => return Err(DecodeError::Kind(other)),
     })
@@ -340,20 +236,13 @@ fn thaw_duration((secs, nanos): FrozenDuration) -> Option<Duration> {
 }
 
 fn freeze_change(change: &Change) -> FrozenChange {
-    let value = change
-        .value
-        .as_ref()
-        .map(|value| (value.bytes.clone(), value.content_type.clone()));
+    let value = change.value.as_ref().map(|value| (value.bytes.clone(), value.content_type.clone()));
     ((&change.key).into(), (&change.seen).into(), value)
 }
 
 fn thaw_change((key, seen, value): FrozenChange) -> Change {
     let value = value.map(|(bytes, content_type)| Value { bytes, content_type });
-    Change {
-        key: key.into(),
-        seen: seen.into(),
-        value,
-    }
+    Change { key: key.into(), seen: seen.into(), value }
 }
 
 fn freeze_probed(probed: &Probed) -> FrozenProbed {
@@ -367,9 +256,9 @@ fn freeze_probed(probed: &Probed) -> FrozenProbed {
 
 fn thaw_probed(probed: FrozenProbed) -> Probed {
     match probed {
-        FrozenProbed::Equal(incomplete) => Probed::Equal {
-            incomplete: incomplete.into_iter().map(Partition).collect(),
-        },
+        FrozenProbed::Equal(incomplete) => {
+            Probed::Equal { incomplete: incomplete.into_iter().map(Partition).collect() }
+        }
         FrozenProbed::Differ(digests) => Probed::Differ { digests },
     }
 }
@@ -408,30 +297,13 @@ fn thaw_given((partition, clock, vouched, complete, reaches, more, objects): Fro
 }
 
 fn freeze_page(page: &Page) -> FrozenPage {
-    let objects = page
-        .objects
-        .iter()
-        .map(|(key, object)| (key.into(), object.into()))
-        .collect();
-    (
-        (&page.clock).into(),
-        page.complete,
-        objects,
-        page.end.as_ref().map(FrozenKey::from),
-    )
+    let objects = page.objects.iter().map(|(key, object)| (key.into(), object.into())).collect();
+    ((&page.clock).into(), page.complete, objects, page.end.as_ref().map(FrozenKey::from))
 }
 
 fn thaw_page((clock, complete, objects, end): FrozenPage) -> Page {
-    let objects = objects
-        .into_iter()
-        .map(|(key, object)| (key.into(), object.into()))
-        .collect();
-    Page {
-        clock: clock.into(),
-        complete,
-        objects,
-        end: end.map(Key),
-    }
+    let objects = objects.into_iter().map(|(key, object)| (key.into(), object.into())).collect();
+    Page { clock: clock.into(), complete, objects, end: end.map(Key) }
 }
 
 fn freeze_refusal(refusal: &Refusal) -> FrozenRefusal {
@@ -463,17 +335,10 @@ fn thaw_refusal(refusal: FrozenRefusal) -> Refusal {
 fn freeze_failure(failure: &Failure) -> FrozenFailure {
     match *failure {
         Failure::Overloaded { limit } => FrozenFailure::Overloaded(limit),
-        Failure::Timeout {
-            acks,
-            needed,
-            replicas,
-        } => FrozenFailure::Timeout(acks, needed, replicas),
-        Failure::Refused {
-            acks,
-            needed,
-            replicas,
-            ref last,
-        } => FrozenFailure::Refused(acks, needed, replicas, freeze_refusal(last)),
+        Failure::Timeout { acks, needed, replicas } => FrozenFailure::Timeout(acks, needed, replicas),
+        Failure::Refused { acks, needed, replicas, ref last } => {
+            FrozenFailure::Refused(acks, needed, replicas, freeze_refusal(last))
+        }
         Failure::NotTaken(ref refusal) => FrozenFailure::NotTaken(freeze_refusal(refusal)),
         Failure::KeyEmpty => FrozenFailure::KeyEmpty,
         Failure::KeyTooLong { bytes, max } => FrozenFailure::KeyTooLong(bytes, max),
@@ -489,26 +354,18 @@ fn freeze_failure(failure: &Failure) -> FrozenFailure {
 fn thaw_failure(failure: FrozenFailure) -> Option<Failure> {
     Some(match failure {
         FrozenFailure::Overloaded(limit) => Failure::Overloaded { limit },
-        FrozenFailure::Timeout(acks, needed, replicas) => Failure::Timeout {
-            acks,
-            needed,
-            replicas,
-        },
-        FrozenFailure::Refused(acks, needed, replicas, last) => Failure::Refused {
-            acks,
-            needed,
-            replicas,
-            last: thaw_refusal(last),
-        },
+        FrozenFailure::Timeout(acks, needed, replicas) => Failure::Timeout { acks, needed, replicas },
+        FrozenFailure::Refused(acks, needed, replicas, last) => {
+            Failure::Refused { acks, needed, replicas, last: thaw_refusal(last) }
+        }
         FrozenFailure::NotTaken(refusal) => Failure::NotTaken(thaw_refusal(refusal)),
         FrozenFailure::KeyEmpty => Failure::KeyEmpty,
         FrozenFailure::KeyTooLong(bytes, max) => Failure::KeyTooLong { bytes, max },
         FrozenFailure::ValueTooLarge(bytes, max) => Failure::ValueTooLarge { bytes, max },
         FrozenFailure::ContentTypeTooLong(bytes, max) => Failure::ContentTypeTooLong { bytes, max },
         FrozenFailure::BadQuorum(asked, replicas) => Failure::BadQuorum { asked, replicas },
-        FrozenFailure::BadTimeout(asked, max) => Failure::BadTimeout {
-            asked: thaw_duration(asked)?,
-            max: thaw_duration(max)?,
-        },
+        FrozenFailure::BadTimeout(asked, max) => {
+            Failure::BadTimeout { asked: thaw_duration(asked)?, max: thaw_duration(max)? }
+        }
     })
 }

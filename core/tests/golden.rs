@@ -1,0 +1,304 @@
+//! Frames and rows, byte for byte: what this version writes, every later version must read.
+//!
+//! `tests/golden/*.txt` hold one line per message or row: a name and its bytes in hex. They are written once, by
+//! `UPDATE=1`, for a new version; for an existing one a difference is a broken promise to every running cluster and
+//! every disk.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use godown_core::causal::{Clock, Context, Dot};
+use godown_core::hlc::Hlc;
+use godown_core::id::{Life, OpId};
+use godown_core::key::{Key, Partition};
+use godown_core::kind::{Object, Sibling};
+use godown_core::message::{
+    Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Value,
+};
+use godown_core::replica::Checkpoint;
+use godown_core::stored::{self, StoredError};
+use godown_core::wire::{self, DecodeError};
+
+const OP: OpId = OpId { origin: Life(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef), n: 300 };
+const DOT: Dot = Dot { actor: Life(7), n: 3 };
+
+fn context() -> Context {
+    let mut context = Context::new();
+    context.raise(Life(7), 3);
+    context.insert(Dot { actor: Life(9), n: 5 });
+    context
+}
+
+fn clock() -> Clock {
+    Clock::from_context(context())
+}
+
+fn object() -> Object {
+    let sibling = Sibling { value: "value".into(), content_type: "text/plain".into(), at: Hlc(1 << 20) };
+    Object::delta(context(), DOT, Some(sibling))
+}
+
+fn key() -> Key {
+    Key::from("region/eu")
+}
+
+fn refusals() -> Vec<Refusal> {
+    vec![
+        Refusal::CatchingUp,
+        Refusal::Damaged,
+        Refusal::Storage,
+        Refusal::Overloaded,
+        Refusal::OtherLife(Life(7)),
+        Refusal::NotHeld,
+        Refusal::Fenced,
+        Refusal::TooManySiblings { siblings: 100, bytes: 1 << 20 },
+    ]
+}
+
+fn failures() -> Vec<Failure> {
+    let last = Refusal::Damaged;
+    vec![
+        Failure::Overloaded { limit: 1024 },
+        Failure::Timeout { acks: 1, needed: 2, replicas: 3 },
+        Failure::Refused { acks: 1, needed: 2, replicas: 3, last },
+        Failure::NotTaken(Refusal::Storage),
+        Failure::KeyEmpty,
+        Failure::KeyTooLong { bytes: 2000, max: 1024 },
+        Failure::ValueTooLarge { bytes: 2 << 20, max: 1 << 20 },
+        Failure::ContentTypeTooLong { bytes: 300, max: 256 },
+        Failure::BadQuorum { asked: 9, replicas: 3 },
+        Failure::BadTimeout { asked: Duration::from_millis(90_500), max: Duration::from_secs(60) },
+    ]
+}
+
+/// At least one message of every kind, and every variant inside one.
+fn messages() -> Vec<(String, Message)> {
+    let value = Value { bytes: "value".into(), content_type: "text/plain".into() };
+    let change = |value| Change { key: key(), seen: context(), value };
+    let forward = |value| Message::Forward {
+        op: OP,
+        to: Life(11),
+        floor: 290,
+        change: change(value),
+        w: 2,
+        timeout: Duration::from_millis(1_500),
+    };
+    let given = Given {
+        partition: Partition(255),
+        clock: clock(),
+        vouched: vec![Life(7), Life(8)],
+        complete: true,
+        reaches: false,
+        more: true,
+        objects: vec![GivenObject { key: key(), dots: vec![DOT], object: object() }],
+    };
+    let page = Page {
+        clock: clock(),
+        complete: false,
+        objects: BTreeMap::from([(key(), object())]),
+        end: Some(key()),
+    };
+    let listed = Listed { keys: vec![key()], next: Some(key()) };
+    let mut messages = vec![
+        ("forward put".into(), forward(Some(value))),
+        ("forward delete".into(), forward(None)),
+        ("forwarded".into(), Message::Forwarded { op: OP, outcome: Ok(context()) }),
+        ("store".into(), Message::Store { op: OP, key: key(), dot: DOT, delta: object() }),
+        ("stored".into(), Message::Stored { op: OP, outcome: Ok(()) }),
+        ("fetch".into(), Message::Fetch { op: OP, key: key() }),
+        ("fetched".into(), Message::Fetched { op: OP, outcome: Ok(object()) }),
+        ("repair".into(), Message::Repair { key: key(), object: object() }),
+        ("probe".into(), Message::Probe { op: OP, digest: u64::MAX }),
+        (
+            "probed equal".into(),
+            Message::Probed { op: OP, outcome: Probed::Equal { incomplete: vec![Partition(3)] } },
+        ),
+        (
+            "probed differ".into(),
+            Message::Probed { op: OP, outcome: Probed::Differ { digests: vec![1, u64::MAX] } },
+        ),
+        ("ask".into(), Message::Ask { op: OP, partition: Partition(255), clock: clock() }),
+        ("give".into(), Message::Give { op: OP, given }),
+        ("pull first".into(), Message::Pull { op: OP, partition: Partition(255), after: None }),
+        ("pull next".into(), Message::Pull { op: OP, partition: Partition(255), after: Some(key()) }),
+        ("page".into(), Message::Page { op: OP, outcome: Ok(page) }),
+        ("page refused".into(), Message::Page { op: OP, outcome: Err(Refusal::Damaged) }),
+        (
+            "list".into(),
+            Message::List {
+                op: OP,
+                first: Partition(1),
+                last: Partition(255),
+                after: Some(key()),
+                limit: 1000,
+            },
+        ),
+        ("listed".into(), Message::Listed { op: OP, outcome: Ok(listed) }),
+        ("listed refused".into(), Message::Listed { op: OP, outcome: Err(Refusal::CatchingUp) }),
+        ("fetched refused".into(), Message::Fetched { op: OP, outcome: Err(Refusal::CatchingUp) }),
+    ];
+    for refusal in refusals() {
+        messages
+            .push((format!("stored refused {refusal:?}"), Message::Stored { op: OP, outcome: Err(refusal) }));
+    }
+    for failure in failures() {
+        messages.push((
+            format!("forwarded failed {failure:?}"),
+            Message::Forwarded { op: OP, outcome: Err(failure) },
+        ));
+    }
+    messages
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
+}
+
+/// Compares with the file, or writes it under `UPDATE=1`. Gives the file's lines.
+fn compare(file: &str, now: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        let text: String = now.iter().map(|(name, bytes)| format!("{name}: {}\n", hex(bytes))).collect();
+        std::fs::write(&path, text).expect("the golden file can be written");
+    }
+    let text = std::fs::read_to_string(&path).expect("the golden file is there");
+    let golden: Vec<(String, Vec<u8>)> = text
+        .lines()
+        .map(|line| line.rsplit_once(": ").expect("a name and bytes"))
+        .map(|(name, bytes)| (name.to_owned(), unhex(bytes)))
+        .collect();
+    assert_eq!(golden.len(), now.len(), "every message and row has its golden line");
+    for ((name, golden), (now_name, now)) in golden.iter().zip(now) {
+        assert_eq!(name, now_name);
+        assert_eq!(hex(golden), hex(now), "the bytes of `{name}` have changed");
+    }
+    golden
+}
+
+#[test]
+fn frames_of_version_1_never_change() {
+    let frames: Vec<(String, Vec<u8>)> = messages()
+        .iter()
+        .map(|(name, message)| {
+            let mut frame = Vec::new();
+            wire::encode(message, &mut frame);
+            (name.clone(), frame)
+        })
+        .collect();
+    let golden = compare("wire-v1.txt", &frames);
+    for ((name, frame), (_, message)) in golden.iter().zip(messages()) {
+        let (prefix, rest) = frame.split_first_chunk().expect("a prefix");
+        assert_eq!(wire::length(*prefix), Ok(rest.len()), "{name}");
+        assert_eq!(wire::decode(rest), Ok(message), "{name}");
+    }
+}
+
+#[test]
+fn every_bit_of_a_frame_is_checked() {
+    for (name, message) in messages() {
+        let mut frame = Vec::new();
+        wire::encode(&message, &mut frame);
+        for bit in 0..(frame.len() - wire::PREFIX) * 8 {
+            let mut altered = frame[wire::PREFIX..].to_vec();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(wire::decode(&altered).is_err(), "bit {bit} of `{name}` can flip unseen");
+        }
+        for cut in 0..frame.len() - wire::PREFIX {
+            assert!(wire::decode(&frame[wire::PREFIX..wire::PREFIX + cut]).is_err(), "`{name}` cut to {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_says_what_is_wrong_with_it() {
+    assert_eq!(wire::length([0xff; 4]), Err(DecodeError::Length(u64::from(u32::MAX))));
+    assert_eq!(wire::length([5, 0, 0, 0]), Err(DecodeError::Length(5)));
+    let sealed = |version: u8, kind: u8, body: &[u8]| {
+        let checked = [&[version, kind], body].concat();
+        [&crc32fast::hash(&checked).to_le_bytes()[..], &checked].concat()
+    };
+    assert_eq!(wire::decode(&sealed(2, 1, &[])), Err(DecodeError::Version(2)));
+    assert_eq!(wire::decode(&sealed(1, 99, &[])), Err(DecodeError::Kind(99)));
+    assert_eq!(wire::decode(&sealed(1, 5, &[])), Err(DecodeError::Body(5)));
+    // A body with something behind it is not a body of its kind.
+    let mut frame = Vec::new();
+    wire::encode(&Message::Fetch { op: OP, key: key() }, &mut frame);
+    let body = [&frame[wire::PREFIX + 6..], &[0]].concat();
+    assert_eq!(wire::decode(&sealed(1, 5, &body)), Err(DecodeError::Body(5)));
+    // Lengths inside a body are not believed: nothing is allocated for what is not there.
+    let mut hostile = vec![0; 17];
+    hostile.extend([0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+    assert_eq!(wire::decode(&sealed(1, 5, &hostile)), Err(DecodeError::Body(5)));
+}
+
+#[test]
+fn rows_of_version_1_never_change() {
+    let partition = Partition(0x0102);
+    let floor = BTreeMap::from([(Life(7), 2)]);
+    let checkpoint = Checkpoint { clock: clock(), floor, complete: true };
+    let rows = vec![
+        stored::checkpoint_row(partition, &checkpoint),
+        stored::log_row(partition, DOT, &key()),
+        stored::life_row(Life(7)),
+        stored::object_row(partition, &key(), Some(&object())),
+    ];
+    let named: Vec<(String, Vec<u8>)> = ["checkpoint", "log", "life", "object"]
+        .into_iter()
+        .zip(&rows)
+        .flat_map(|(name, row)| {
+            let value = row.value.as_ref().expect("rows to put").to_vec();
+            [(format!("{name} key"), row.key.0.to_vec()), (format!("{name} value"), value)]
+        })
+        .collect();
+    compare("rows-v1.txt", &named);
+
+    let loaded = stored::load(&rows[..3]).expect("good rows");
+    assert_eq!(loaded.checkpoints, BTreeMap::from([(partition, checkpoint)]));
+    assert_eq!(loaded.logs[&partition], BTreeMap::from([(DOT, key())]));
+    assert_eq!(loaded.lives, [Life(7)]);
+    let value = rows[3].value.as_ref().expect("a row to put");
+    assert_eq!(stored::read_object(&rows[3].key, value), Ok(object()));
+    assert_eq!(stored::key_of(&rows[3].key), Some((partition, key())));
+    assert_eq!(stored::key_of(&rows[1].key), None);
+}
+
+#[test]
+fn a_row_that_was_altered_cut_or_misplaced_is_damaged() {
+    let row = stored::object_row(Partition(1), &key(), Some(&object()));
+    let value = row.value.expect("a row to put");
+    for bit in 0..value.len() * 8 {
+        let mut altered = value.to_vec();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(
+            stored::read_object(&row.key, &altered),
+            Err(StoredError::Damaged(row.key.clone())),
+            "bit {bit} can flip unseen"
+        );
+    }
+    for cut in 0..value.len() {
+        assert!(stored::read_object(&row.key, &value[..cut]).is_err(), "cut to {cut}");
+    }
+    let elsewhere = stored::object_key(Partition(2), &key());
+    assert_eq!(stored::read_object(&elsewhere, &value), Err(StoredError::Damaged(elsewhere.clone())));
+}
+
+#[test]
+fn a_row_of_a_newer_format_names_it() {
+    let row = stored::life_row(Life(7));
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[2]);
+    hasher.update(&row.key.0);
+    let value: Bytes = [&[2u8][..], &hasher.finalize().to_le_bytes()].concat().into();
+    let row = stored::Row { value: Some(value), ..row };
+    assert_eq!(stored::load(std::slice::from_ref(&row)).map(|_| ()), Err(StoredError::Format(row.key, 2)));
+}

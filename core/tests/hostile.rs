@@ -1,0 +1,257 @@
+//! A peer may say anything: the node neither panics nor loses its wits, whatever well-formed message arrives.
+
+mod common;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Cluster, key_of};
+use godown_core::causal::{Clock, Context, Dot, DotFun};
+use godown_core::hlc::Hlc;
+use godown_core::id::{Life, NodeId, OpId};
+use godown_core::input::Reply;
+use godown_core::key::{Key, Partition};
+use godown_core::kind::{Object, Sibling};
+use godown_core::message::{
+    Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Value,
+};
+use godown_core::wire;
+use proptest::prelude::*;
+
+/// Lives that mean something to the node under test, and one that does not.
+fn life() -> impl Strategy<Value = Life> {
+    prop_oneof![Just(1u128), Just(2), Just(3), Just(77)].prop_map(|node| Life((node << 112) | (1 << 96)))
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..5u64, Just(u64::MAX), Just(u64::MAX - 1), any::<u64>()]
+}
+
+fn dot() -> impl Strategy<Value = Dot> {
+    (life(), number()).prop_map(|(actor, n)| Dot { actor, n })
+}
+
+fn context() -> impl Strategy<Value = Context> {
+    (prop::collection::vec((life(), number()), 0..3), prop::collection::vec(dot(), 0..3)).prop_map(
+        |(bases, cloud)| {
+            let mut context: Context = cloud.into_iter().collect();
+            for (actor, base) in bases {
+                context.raise(actor, base);
+            }
+            context
+        },
+    )
+}
+
+fn object() -> impl Strategy<Value = Object> {
+    (prop::collection::vec((dot(), number()), 0..3), context()).prop_map(|(dots, context)| {
+        let sibling = |at| Sibling { value: "v".into(), content_type: Bytes::new(), at: Hlc(at) };
+        Object { store: DotFun(dots.into_iter().map(|(dot, at)| (dot, sibling(at))).collect()), context }
+    })
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    prop_oneof![Just("a"), Just("b"), Just("")].prop_map(key_of)
+}
+
+fn partition() -> impl Strategy<Value = Partition> {
+    prop_oneof![Just(Partition(0)), Just(Partition(3)), Just(Partition(u16::MAX))]
+}
+
+fn op() -> impl Strategy<Value = OpId> {
+    (life(), 0..30u64).prop_map(|(origin, n)| OpId { origin, n })
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![Just(Refusal::CatchingUp), Just(Refusal::Storage), life().prop_map(Refusal::OtherLife)]
+}
+
+fn outcome<T: std::fmt::Debug>(ok: impl Strategy<Value = T>) -> impl Strategy<Value = Result<T, Refusal>> {
+    prop_oneof![ok.prop_map(Ok), refusal().prop_map(Err)]
+}
+
+fn given() -> impl Strategy<Value = Given> {
+    let objects =
+        prop::collection::vec(
+            (key(), prop::collection::vec(dot(), 0..3), object())
+                .prop_map(|(key, dots, object)| GivenObject { key, dots, object }),
+            0..3,
+        );
+    let flags = any::<(bool, bool, bool)>();
+    (partition(), context(), prop::collection::vec(life(), 0..3), flags, objects).prop_map(
+        |(partition, clock, vouched, (complete, reaches, more), objects)| {
+            let clock = Clock::from_context(clock);
+            Given { partition, clock, vouched, complete, reaches, more, objects }
+        },
+    )
+}
+
+fn page() -> impl Strategy<Value = Page> {
+    (context(), any::<bool>(), prop::collection::btree_map(key(), object(), 0..3), prop::option::of(key()))
+        .prop_map(|(clock, complete, objects, end)| Page {
+            clock: Clock::from_context(clock),
+            complete,
+            objects,
+            end,
+        })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let change = (key(), context(), any::<bool>()).prop_map(|(key, seen, is_put)| {
+        let value = is_put.then(|| Value { bytes: "v".into(), content_type: Bytes::new() });
+        Change { key, seen, value }
+    });
+    let forward = (op(), life(), number(), change, any::<u8>(), number()).prop_map(
+        |(op, to, floor, change, w, secs)| Message::Forward {
+            op,
+            to,
+            floor,
+            change,
+            w,
+            timeout: Duration::from_secs(secs),
+        },
+    );
+    let forwarded = (
+        op(),
+        prop_oneof![context().prop_map(Ok), refusal().prop_map(|refusal| Err(Failure::NotTaken(refusal))),],
+    );
+    let probed = prop_oneof![
+        prop::collection::vec(partition(), 0..3).prop_map(|incomplete| Probed::Equal { incomplete }),
+        prop::collection::vec(number(), 0..6).prop_map(|digests| Probed::Differ { digests }),
+    ];
+    let list = (op(), partition(), partition(), prop::option::of(key()), any::<u32>());
+    let listed = (prop::collection::vec(key(), 0..3), prop::option::of(key()));
+    prop_oneof![
+        forward,
+        forwarded.prop_map(|(op, outcome)| Message::Forwarded { op, outcome }),
+        (op(), key(), dot(), object()).prop_map(|(op, key, dot, delta)| Message::Store {
+            op,
+            key,
+            dot,
+            delta
+        }),
+        (op(), outcome(Just(()))).prop_map(|(op, outcome)| Message::Stored { op, outcome }),
+        (op(), key()).prop_map(|(op, key)| Message::Fetch { op, key }),
+        (op(), outcome(object())).prop_map(|(op, outcome)| Message::Fetched { op, outcome }),
+        (key(), object()).prop_map(|(key, object)| Message::Repair { key, object }),
+        (op(), number()).prop_map(|(op, digest)| Message::Probe { op, digest }),
+        (op(), probed).prop_map(|(op, outcome)| Message::Probed { op, outcome }),
+        (op(), partition(), context()).prop_map(|(op, partition, clock)| Message::Ask {
+            op,
+            partition,
+            clock: Clock::from_context(clock)
+        }),
+        (op(), given()).prop_map(|(op, given)| Message::Give { op, given }),
+        (op(), partition(), prop::option::of(key())).prop_map(|(op, partition, after)| Message::Pull {
+            op,
+            partition,
+            after
+        }),
+        (op(), outcome(page())).prop_map(|(op, outcome)| Message::Page { op, outcome }),
+        list.prop_map(|(op, first, last, after, limit)| Message::List { op, first, last, after, limit }),
+        (op(), outcome(listed.prop_map(|(keys, next)| Listed { keys, next })))
+            .prop_map(|(op, outcome)| Message::Listed { op, outcome }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_node_survives_whatever_a_member_says(messages in prop::collection::vec((1..5u64, message()), 1..25)) {
+        let mut cluster = Cluster::new(3, |settings| settings.partitions = 4);
+        let n1 = NodeId(1);
+        // Calls of its own are open, so that forged answers find something to meet.
+        cluster.cut.extend([(n1, NodeId(2)), (n1, NodeId(3))]);
+        let mut calls = vec![cluster.get(n1, "a"), cluster.put(n1, "b", Some("v"), Context::new())];
+        for (from, message) in messages {
+            // The harness checks the node's invariants after every input. Node 4 is no member.
+            cluster.peer(n1, NodeId(from), message);
+        }
+        calls.push(cluster.get(n1, "b"));
+        cluster.pass(Duration::from_secs(120));
+        for id in calls {
+            prop_assert!(cluster.replies.contains_key(&id), "call {:?} was never answered", id);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_frame_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(wire::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_body_that_is_none_of_its_kind_is_an_error_or_a_message(kind in 1..17u8, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        // With a checksum that matches, only the body itself can be wrong: it must be told, or understood whole.
+        let checked = [&[1, kind], &body[..]].concat();
+        let frame = [&crc32fast::hash(&checked).to_le_bytes()[..], &checked].concat();
+        if let Ok(message) = wire::decode(&frame) {
+            let mut again = Vec::new();
+            wire::encode(&message, &mut again);
+            prop_assert_eq!(wire::decode(&again[wire::PREFIX..]), Ok(message));
+        }
+    }
+}
+
+#[test]
+fn a_clock_from_the_future_cannot_swallow_writes_to_come() {
+    let mut cluster = Cluster::new(3, |_| {});
+    let n1 = NodeId(1);
+    let life = cluster.nodes().next().expect("n1").life();
+    let mut forged = Context::new();
+    forged.raise(life, u64::MAX);
+    cluster.put(n1, "a", Some("forged"), forged);
+    let id = cluster.put(n1, "a", Some("honest"), Context::new());
+    assert!(matches!(cluster.replies[&id], Reply::Stored { .. }));
+    for node in 1..=3 {
+        assert_eq!(cluster.values(NodeId(node), "a"), ["forged", "honest"]);
+    }
+}
+
+#[test]
+fn a_node_whose_identity_another_uses_serves_nothing_any_more() {
+    let mut cluster = Cluster::new(3, |_| {});
+    let n1 = NodeId(1);
+    let life = cluster.nodes().next().expect("n1").life();
+    cluster.put(n1, "a", Some("v"), Context::new());
+    let mut ahead = Context::new();
+    ahead.raise(life, 2);
+    let op = OpId { origin: Life(77), n: 1 };
+    cluster.peer(
+        n1,
+        NodeId(2),
+        Message::Ask { op, partition: Partition(0), clock: Clock::from_context(ahead) },
+    );
+    let id = cluster.put(n1, "a", Some("w"), Context::new());
+    assert_eq!(cluster.replies[&id], Reply::Failed(Failure::NotTaken(Refusal::Fenced)));
+    assert!(cluster.nodes().next().is_some_and(|node| node.is_fenced() && !node.is_ready()));
+    // The others go on without it.
+    let id = cluster.put(NodeId(2), "a", Some("x"), Context::new());
+    assert!(matches!(cluster.replies[&id], Reply::Stored { .. }));
+}
+
+#[test]
+fn a_doubled_or_late_forward_mints_nothing() {
+    let mut cluster = Cluster::new(3, |_| {});
+    let n1 = NodeId(1);
+    let to = cluster.nodes().next().expect("n1").life();
+    let forward = |n, floor| Message::Forward {
+        op: OpId { origin: Life(77), n },
+        to,
+        floor,
+        change: Change {
+            key: key_of("a"),
+            seen: Context::new(),
+            value: Some(Value { bytes: "v".into(), content_type: Bytes::new() }),
+        },
+        w: 2,
+        timeout: Duration::from_secs(1),
+    };
+    for message in [forward(5, 5), forward(5, 5), forward(7, 6), forward(5, 5), forward(6, 6), forward(6, 6)]
+    {
+        cluster.peer(n1, NodeId(2), message);
+    }
+    assert_eq!(cluster.values(n1, "a").len(), 3, "forwards 5, 6 and 7, once each");
+    let doubled = cluster.nodes().next().expect("n1").stats().forwards_doubled;
+    assert_eq!(doubled, 3);
+}
