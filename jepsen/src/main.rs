@@ -109,9 +109,8 @@ enum FailedCasArgument {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text
-        .parse::<f64>()
-        .map_err(|_| "expected a number of seconds, such as 30 or 0.5".to_owned())?;
+    let number =
+        text.parse::<f64>().map_err(|_| "expected a number of seconds, such as 30 or 0.5".to_owned())?;
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
 }
 
@@ -236,10 +235,8 @@ fn judge(arguments: &Arguments, file: &std::path::Path) -> Result<Report, String
     };
     let history = history.map_err(|error| error.to_string())?;
     let options = arguments.options();
-    with_progress(&history, &options.progress, || {
-        check::run(&history, arguments.model(), &options)
-    })
-    .map_err(|error| error.to_string())
+    with_progress(&history, &options.progress, || check::run(&history, arguments.model(), &options))
+        .map_err(|error| error.to_string())
 }
 
 /// Runs `work` and, on a terminal, shows how far it is once it takes longer than a moment.

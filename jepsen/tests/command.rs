@@ -38,16 +38,9 @@ impl Folder {
 
     fn check(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_godown-check"));
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command.args(arguments).current_dir(&self.0).output().unwrap();
-        (
-            status.code().unwrap(),
-            String::from_utf8(stdout).unwrap(),
-            String::from_utf8(stderr).unwrap(),
-        )
+        let Output { status, stdout, stderr } =
+            command.args(arguments).current_dir(&self.0).output().unwrap();
+        (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }
 }
 
@@ -59,43 +52,28 @@ impl Drop for Folder {
 
 #[test]
 fn a_valid_history_exits_with_0() {
-    let (code, out, err) = Folder::new("valid")
-        .with("h.jsonl", VALID.as_bytes())
-        .check(&["h.jsonl"]);
+    let (code, out, err) = Folder::new("valid").with("h.jsonl", VALID.as_bytes()).check(&["h.jsonl"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(
-        out.starts_with("h.jsonl: valid\n  linearizable: valid (2 operations on 1 key)"),
-        "{out}"
-    );
+    assert!(out.starts_with("h.jsonl: valid\n  linearizable: valid (2 operations on 1 key)"), "{out}");
 }
 
 #[test]
 fn a_stale_read_exits_with_1_and_is_explained() {
-    let (code, out, err) = Folder::new("stale")
-        .with("h.edn", STALE.as_bytes())
-        .check(&["h.edn"]);
+    let (code, out, err) = Folder::new("stale").with("h.edn", STALE.as_bytes()).check(&["h.edn"]);
     assert_eq!((code, err.as_str()), (1, ""));
     assert!(out.starts_with("h.edn: violated\n"), "{out}");
     assert!(
         out.contains("process 0 wrote 1 before process 1 read nil, because it returned (line 2)"),
         "{out}"
     );
-    assert!(
-        out.contains("(line 4), the register can only have held 1: a contradiction"),
-        "{out}"
-    );
+    assert!(out.contains("(line 4), the register can only have held 1: a contradiction"), "{out}");
 }
 
 #[test]
 fn a_lost_write_is_found_without_being_told_the_model() {
-    let (code, out, _) = Folder::new("lost")
-        .with("h.jsonl", LOST.as_bytes())
-        .check(&["h.jsonl"]);
+    let (code, out, _) = Folder::new("lost").with("h.jsonl", LOST.as_bytes()).check(&["h.jsonl"]);
     assert_eq!(code, 1);
-    assert!(
-        out.contains("lost write on key k: write 1 was acknowledged"),
-        "{out}"
-    );
+    assert!(out.contains("lost write on key k: write 1 was acknowledged"), "{out}");
     assert!(out.contains("diverged on key k: n1 lacks 1"), "{out}");
 }
 
@@ -105,10 +83,7 @@ fn a_history_that_no_rule_fits_exits_with_2() {
     let folder = Folder::new("unknown").with("h.edn", history.as_bytes());
     let (code, out, _) = folder.check(&["h.edn"]);
     assert_eq!(code, 2);
-    assert!(
-        out.contains("no rule is known for a history with \"enqueue\""),
-        "{out}"
-    );
+    assert!(out.contains("no rule is known for a history with \"enqueue\""), "{out}");
 }
 
 #[test]
@@ -122,15 +97,10 @@ fn a_timeout_leaves_the_history_unknown() {
 #[test]
 fn a_truncated_line_names_itself_and_the_other_files_are_judged() {
     let cut = &VALID.as_bytes()[..VALID.len() - 9];
-    let folder = Folder::new("cut")
-        .with("cut.jsonl", cut)
-        .with("stale.edn", STALE.as_bytes());
+    let folder = Folder::new("cut").with("cut.jsonl", cut).with("stale.edn", STALE.as_bytes());
     let (code, out, err) = folder.check(&["cut.jsonl", "absent.jsonl", "stale.edn"]);
     assert_eq!(code, 3);
-    assert!(
-        err.contains("error: cut.jsonl:4: the last line is cut off"),
-        "{err}"
-    );
+    assert!(err.contains("error: cut.jsonl:4: the last line is cut off"), "{err}");
     assert!(err.contains("error: absent.jsonl: cannot be read"), "{err}");
     assert!(out.starts_with("stale.edn: violated"), "{out}");
 }
@@ -145,25 +115,11 @@ fn hostile_and_broken_input_exits_with_3() {
         ("deep", deep.as_bytes(), "deep:1: values nest deeper than"),
         ("garbage", b"{\x00\xff\xfe[[", "garbage:1: "),
         ("binary", b"\x7fELF\x02\x01\x01\x00\xff\xff", "binary:1: "),
-        (
-            "unmatched",
-            unmatched.as_bytes(),
-            "unmatched:1: process 0 completed \"read\"",
-        ),
-        (
-            "overlap",
-            overlap.as_bytes(),
-            "overlap:2: process 0 invoked \"read\" while",
-        ),
-        (
-            "cas",
-            odd_cas.as_bytes(),
-            "cas: line 1: a cas needs a value [old, new]",
-        ),
+        ("unmatched", unmatched.as_bytes(), "unmatched:1: process 0 completed \"read\""),
+        ("overlap", overlap.as_bytes(), "overlap:2: process 0 invoked \"read\" while"),
+        ("cas", odd_cas.as_bytes(), "cas: line 1: a cas needs a value [old, new]"),
     ] {
-        let (code, out, err) = Folder::new(&format!("broken-{name}"))
-            .with(name, content)
-            .check(&[name]);
+        let (code, out, err) = Folder::new(&format!("broken-{name}")).with(name, content).check(&[name]);
         assert_eq!((code, out.as_str()), (3, ""), "{name}: {err}");
         assert!(err.starts_with(&format!("error: {says}")), "{name}: {err}");
     }
@@ -198,21 +154,14 @@ fn options_change_what_nil_and_a_failed_cas_mean() {
 
 #[test]
 fn json_reports_are_one_line_each_and_the_same_every_time() {
-    let folder = Folder::new("json")
-        .with("a.jsonl", LOST.as_bytes())
-        .with("b.edn", STALE.as_bytes());
+    let folder = Folder::new("json").with("a.jsonl", LOST.as_bytes()).with("b.edn", STALE.as_bytes());
     let (code, out, _) = folder.check(&["--json", "a.jsonl", "b.edn"]);
     assert_eq!(code, 1);
-    let reports: Vec<serde_json::Value> = out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let reports: Vec<serde_json::Value> =
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(reports.len(), 2);
     assert_eq!(reports[0]["verdict"], "violated");
     assert_eq!(reports[0]["checks"][0]["violations"][0]["anomaly"], "lost-write");
-    assert_eq!(
-        reports[0]["checks"][0]["violations"][0]["explanation"]["events"][0]["line"],
-        1
-    );
+    assert_eq!(reports[0]["checks"][0]["violations"][0]["explanation"]["events"][0]["line"], 1);
     assert_eq!(folder.check(&["--json", "a.jsonl", "b.edn"]).1, out);
 }

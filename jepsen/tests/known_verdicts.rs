@@ -15,25 +15,18 @@ fn known() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!(
-        "SKIPPED: {} is absent, so nothing was compared with known verdicts",
-        folder.display()
-    );
+    eprintln!("SKIPPED: {} is absent, so nothing was compared with known verdicts", folder.display());
     None
 }
 
 /// The rows of a table that are about files under `prefix`: file and whether it is valid.
 fn table(folder: &Path, name: &str, prefix: &str) -> BTreeMap<String, bool> {
     let text = std::fs::read_to_string(folder.join(name)).unwrap();
-    let rows = text
-        .lines()
-        .skip(1)
-        .filter(|line| line.starts_with(prefix))
-        .map(|line| {
-            let mut columns = line.split('\t');
-            let file = columns.next().unwrap().to_owned();
-            (file, columns.nth(1).unwrap().starts_with("true"))
-        });
+    let rows = text.lines().skip(1).filter(|line| line.starts_with(prefix)).map(|line| {
+        let mut columns = line.split('\t');
+        let file = columns.next().unwrap().to_owned();
+        (file, columns.nth(1).unwrap().starts_with("true"))
+    });
     rows.collect()
 }
 
@@ -41,11 +34,7 @@ fn table(folder: &Path, name: &str, prefix: &str) -> BTreeMap<String, bool> {
 fn agrees(path: &Path, model: Model, options: &Options, is_valid: bool) {
     let history = Load::default().path(path).unwrap();
     let report = check::run(&history, model, options).unwrap();
-    let expected = if is_valid {
-        Verdict::Valid
-    } else {
-        Verdict::Violated
-    };
+    let expected = if is_valid { Verdict::Valid } else { Verdict::Violated };
     assert_eq!(report.verdict, expected, "{options:?}\n{report}");
 }
 
@@ -56,18 +45,10 @@ fn porcupines_etcd_logs_get_porcupines_verdicts() {
     assert!(table.len() > 60, "{}", table.len());
     for (file, is_valid) in table {
         for failed_cas in [FailedCas::Ignore, FailedCas::Check] {
-            let options = Options {
-                failed_cas,
-                ..Options::default()
-            };
+            let options = Options { failed_cas, ..Options::default() };
             agrees(&folder.join(&file), Model::Register, &options, is_valid);
             let twin = Path::new(&file).file_stem().unwrap().to_str().unwrap();
-            agrees(
-                &folder.join(format!("etcd-2015-edn/{twin}.edn")),
-                Model::Register,
-                &options,
-                is_valid,
-            );
+            agrees(&folder.join(format!("etcd-2015-edn/{twin}.edn")), Model::Register, &options, is_valid);
         }
     }
 }
@@ -78,19 +59,11 @@ fn a_log_and_its_edn_twin_hold_the_same_operations() {
     for file in table(&folder, "porcupine/EXPECTED.tsv", "porcupine/etcd-2015/").into_keys() {
         let name = Path::new(&file).file_stem().unwrap().to_str().unwrap().to_owned();
         let log = Load::default().path(folder.join(&file)).unwrap();
-        let edn = Load::default()
-            .path(folder.join(format!("etcd-2015-edn/{name}.edn")))
-            .unwrap();
+        let edn = Load::default().path(folder.join(format!("etcd-2015-edn/{name}.edn"))).unwrap();
         let shown = |history: &History| -> Vec<_> {
             let operations = history.operations().unwrap();
             let show = |o: &godown_jepsen::history::Operation<'_>| {
-                (
-                    o.invoked,
-                    o.f().clone(),
-                    o.argument().cloned(),
-                    o.outcome,
-                    o.completed,
-                )
+                (o.invoked, o.f().clone(), o.argument().cloned(), o.outcome, o.completed)
             };
             operations.iter().map(show).collect()
         };
@@ -105,10 +78,7 @@ fn knossos_cas_registers_get_knossos_verdicts() {
     assert!(table.len() > 70, "{}", table.len());
     for (file, is_valid) in table {
         for nil in [Nil::Unknown, Nil::Absent] {
-            let options = Options {
-                nil,
-                ..Options::default()
-            };
+            let options = Options { nil, ..Options::default() };
             agrees(&folder.join(&file), Model::Register, &options, is_valid);
         }
     }
@@ -146,12 +116,7 @@ fn every_known_history_survives_being_rewritten_as_json_lines() {
         let history = Load::default().path(folder.join(file)).unwrap();
         let mut lines = Vec::new();
         history.to_lines(&mut lines).unwrap();
-        let again = Load {
-            format: Format::Lines,
-            ..Load::default()
-        }
-        .bytes(file, &lines)
-        .unwrap();
+        let again = Load { format: Format::Lines, ..Load::default() }.bytes(file, &lines).unwrap();
         assert_eq!(again.events.len(), history.events.len());
         for (again, event) in again.events.into_iter().zip(history.events) {
             // JSON knows text keys only, so maps with other keys come back with their text.

@@ -37,23 +37,13 @@ pub fn convergence(history: &History) -> Result<Report, CheckError> {
         for read in reads.iter().filter(|read| read.outcome == Outcome::Ok) {
             answers.insert(node_name(read), *read);
         }
-        let silent: Vec<&str> = nodes
-            .iter()
-            .filter(|node| !answers.contains_key(*node))
-            .map(String::as_str)
-            .collect();
+        let silent: Vec<&str> =
+            nodes.iter().filter(|node| !answers.contains_key(*node)).map(String::as_str).collect();
         if !silent.is_empty() {
-            check.wonder(
-                Some(key),
-                format!("no final read was answered by {}", silent.join(", ")),
-            );
+            check.wonder(Some(key), format!("no final read was answered by {}", silent.join(", ")));
         }
         if let Some(explanation) = difference(&answers) {
-            check.violate(Violation {
-                anomaly: Anomaly::Diverged,
-                key: key.clone(),
-                explanation,
-            });
+            check.violate(Violation { anomaly: Anomaly::Diverged, key: key.clone(), explanation });
         }
     }
     Ok(Report::new(&history.source, vec![check]))
@@ -74,16 +64,12 @@ pub(super) fn shown<'h>(read: &Operation<'h>) -> &'h [Value] {
 }
 
 pub(super) fn node_name(operation: &Operation<'_>) -> String {
-    operation
-        .node()
-        .map_or_else(|| format!("process {}", operation.process()), ToString::to_string)
+    operation.node().map_or_else(|| format!("process {}", operation.process()), ToString::to_string)
 }
 
 fn difference(answers: &BTreeMap<String, Operation<'_>>) -> Option<Explanation> {
-    let sets: BTreeMap<&str, BTreeSet<&Value>> = answers
-        .iter()
-        .map(|(node, read)| (node.as_str(), shown(read).iter().collect()))
-        .collect();
+    let sets: BTreeMap<&str, BTreeSet<&Value>> =
+        answers.iter().map(|(node, read)| (node.as_str(), shown(read).iter().collect())).collect();
     let all: BTreeSet<&Value> = sets.values().flatten().copied().collect();
     let lacks: Vec<String> = sets
         .iter()
@@ -96,10 +82,7 @@ fn difference(answers: &BTreeMap<String, Operation<'_>>) -> Option<Explanation> 
         return None;
     }
     let events = answers.values().map(|read| {
-        let place = read
-            .completed
-            .zip(read.completion)
-            .map(|(position, event)| Place::of(event, position));
+        let place = read.completed.zip(read.completion).map(|(position, event)| Place::of(event, position));
         place.unwrap_or_else(|| Place::of(read.invoke, read.invoked))
     });
     let shows = sets.iter().map(|(node, set)| {
@@ -122,10 +105,7 @@ mod tests {
 
     fn read(process: u64, node: &str, values: &[i64]) -> [Event; 2] {
         let event = |event: Event| event.key("k").node(node).phase("final");
-        [
-            event(Event::invoke(process, "read")),
-            event(Event::ok(process, "read")).value(values.to_vec()),
-        ]
+        [event(Event::invoke(process, "read")), event(Event::ok(process, "read")).value(values.to_vec())]
     }
 
     fn judge(events: impl IntoIterator<Item = Event>) -> Report {
@@ -134,11 +114,7 @@ mod tests {
 
     #[test]
     fn equal_sets_in_any_order_converged() {
-        let events = [
-            read(0, "n1", &[1, 2]),
-            read(0, "n2", &[2, 1]),
-            read(0, "n3", &[1, 2]),
-        ];
+        let events = [read(0, "n1", &[1, 2]), read(0, "n2", &[2, 1]), read(0, "n3", &[1, 2])];
         assert!(judge(events.concat()).is_valid());
     }
 
@@ -164,10 +140,7 @@ mod tests {
 
     #[test]
     fn without_final_reads_nothing_is_known() {
-        let report = judge([
-            Event::invoke(0, "read").key("k"),
-            Event::ok(0, "read").key("k").value([1]),
-        ]);
+        let report = judge([Event::invoke(0, "read").key("k"), Event::ok(0, "read").key("k").value([1])]);
         assert_eq!(report.verdict, Verdict::Unknown);
     }
 }

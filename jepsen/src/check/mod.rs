@@ -5,6 +5,7 @@
 //! [`History`] and returns a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
 mod convergence;
+mod quick;
 mod register;
 mod report;
 mod siblings;
@@ -75,23 +76,18 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
 /// What a history has that no register's history has, if anything; in words.
 fn stranger_to_registers(history: &History) -> Option<String> {
     let mut events = history.events.iter().filter(|event| event.process().is_client());
-    events.find_map(
-        |event| match (event.f().as_str(), event.kind(), event.value_of()) {
-            ("read" | "get", Kind::Ok, Some(Value::Map(_) | Value::List(_))) => {
-                Some("a read of several values".to_owned())
-            }
-            ("read" | "get" | "write" | "put" | "cas" | "delete", ..) => None,
-            (f, ..) => Some(format!("\"{f}\"")),
-        },
-    )
+    events.find_map(|event| match (event.f().as_str(), event.kind(), event.value_of()) {
+        ("read" | "get", Kind::Ok, Some(Value::Map(_) | Value::List(_))) => {
+            Some("a read of several values".to_owned())
+        }
+        ("read" | "get" | "write" | "put" | "cas" | "delete", ..) => None,
+        (f, ..) => Some(format!("\"{f}\"")),
+    })
 }
 
 fn unknown_model(history: &History, stranger: &str) -> Report {
     let mut check = Check::new("model");
-    check.wonder(
-        None,
-        format!("no rule is known for a history with {stranger}; choose one with --model"),
-    );
+    check.wonder(None, format!("no rule is known for a history with {stranger}; choose one with --model"));
     Report::new(&history.source, vec![check])
 }
 
@@ -106,7 +102,7 @@ const FINAL: &str = "final";
 /// Operations by key, keys in order; operations without a key are on the key nil.
 fn keys<'h>(operations: &[Operation<'h>]) -> Vec<(&'h Value, Vec<Operation<'h>>)> {
     static NONE: Value = Value::Null;
-    let mut numbers: HashMap<&Value, usize> = HashMap::new();
+    let mut numbers: HashMap<&Value, usize, quick::Quick> = HashMap::default();
     let mut keys: Vec<(&Value, Vec<Operation<'h>>)> = Vec::new();
     for operation in operations {
         let key = operation.key().unwrap_or(&NONE);

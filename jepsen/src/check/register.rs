@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::quick::Quick;
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::wgl::{self, Budget, Call, Decision, Step};
 use super::{CheckError, keys};
@@ -79,9 +80,7 @@ const RELAX_STEPS_MAX: u64 = 5_000_000;
 pub fn linearizable(history: &History, options: &Options) -> Result<Report, CheckError> {
     let operations = history.operations()?;
     let keys = keys(&operations);
-    let deadline = options
-        .timeout
-        .and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut parts = Vec::with_capacity(keys.len());
     for (key, operations) in &keys {
         parts.push((parts.len(), *key, Part::new(history, operations, options)?));
@@ -93,9 +92,7 @@ pub fn linearizable(history: &History, options: &Options) -> Result<Report, Chec
         .with_max_len(1)
         .map(|(place, key, part)| {
             let result = part.judge(key, options, deadline);
-            options
-                .progress
-                .fetch_add(part.operations.len() as u64, Ordering::Relaxed);
+            options.progress.fetch_add(part.operations.len() as u64, Ordering::Relaxed);
             (*place, *key, result)
         })
         .collect();
@@ -132,8 +129,8 @@ enum Found {
 }
 
 /// One key's part of a history.
-struct Part<'h> {
-    operations: Vec<Operation<'h>>,
+struct Part<'a, 'h> {
+    operations: &'a [Operation<'h>],
     /// The call of each operation that says anything; the operation's place beside it.
     calls: Vec<Call>,
     owners: Vec<u32>,
@@ -145,16 +142,20 @@ struct Part<'h> {
 
 static NULL: Value = Value::Null;
 
-impl<'h> Part<'h> {
-    fn new(history: &History, operations: &[Operation<'h>], options: &Options) -> Result<Self, CheckError> {
+impl<'a, 'h> Part<'a, 'h> {
+    fn new(
+        history: &History,
+        operations: &'a [Operation<'h>],
+        options: &Options,
+    ) -> Result<Self, CheckError> {
         let mut part = Part {
-            operations: operations.to_vec(),
+            operations,
             calls: Vec::with_capacity(operations.len()),
             owners: Vec::with_capacity(operations.len()),
             values: vec![&NULL],
             stranger: None,
         };
-        let mut numbers: HashMap<&Value, u32> = HashMap::from([(&NULL, 0)]);
+        let mut numbers: HashMap<&Value, u32, Quick> = HashMap::from_iter([(&NULL, 0)]);
         for (owner, operation) in (0u32..).zip(operations) {
             let mut number = |value: &'h Value| {
                 *numbers.entry(value).or_insert_with(|| {
@@ -175,10 +176,7 @@ impl<'h> Part<'h> {
                 ("cas", outcome) => {
                     let Some([old, new]) = operation.argument().and_then(Value::as_list) else {
                         let at = place_of(history, operation);
-                        return Err(CheckError::Malformed {
-                            at,
-                            expected: "a cas needs a value [old, new]",
-                        });
+                        return Err(CheckError::Malformed { at, expected: "a cas needs a value [old, new]" });
                     };
                     match (outcome, options.failed_cas) {
                         (Outcome::Fail, FailedCas::Ignore) => None,
@@ -193,11 +191,7 @@ impl<'h> Part<'h> {
             };
             if let Some(step) = step {
                 let returned = operation.completed.filter(|_| outcome != Outcome::Unknown);
-                part.calls.push(Call {
-                    step,
-                    invoked: operation.invoked,
-                    returned,
-                });
+                part.calls.push(Call { step, invoked: operation.invoked, returned });
                 part.owners.push(owner);
             }
         }
@@ -212,11 +206,8 @@ impl<'h> Part<'h> {
                 stranger.f()
             ));
         }
-        let budget = Budget {
-            steps_max: options.steps_max,
-            configurations_max: options.configurations_max,
-            deadline,
-        };
+        let budget =
+            Budget { steps_max: options.steps_max, configurations_max: options.configurations_max, deadline };
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Found::Unknown("the time ran out before its turn; allow more with --timeout".to_owned());
         }
@@ -224,7 +215,7 @@ impl<'h> Part<'h> {
         match wgl::decide(&self.calls, budget).0 {
             Decision::Linearizable => Found::Nothing,
             Decision::Impossible { call, states } => {
-                let explanation = self.explain(call, &states);
+                let explanation = self.explain(call, &states, deadline);
                 Found::Violation(Box::new(Violation {
                     anomaly: Anomaly::NotLinearizable,
                     key: key.clone(),
@@ -253,9 +244,9 @@ impl<'h> Part<'h> {
         &self.operations[self.owners[call] as usize]
     }
 
-    fn explain(&self, blamed: usize, states: &[u32]) -> Explanation {
+    fn explain(&self, blamed: usize, states: &[u32], deadline: Option<Instant>) -> Explanation {
         let end = self.calls[blamed].returned.unwrap_or(u32::MAX);
-        let relaxed = relax(&self.calls, end);
+        let relaxed = relax(&self.calls, end, deadline);
         let mut explanation = Explanation::default();
         let mut told = BTreeSet::new();
         for call in &relaxed.kept {
@@ -274,17 +265,13 @@ impl<'h> Part<'h> {
             .iter()
             .flat_map(|operation| {
                 let completion = operation.completed.zip(operation.completion);
-                [Some((operation.invoked, operation.invoke)), completion]
-                    .into_iter()
-                    .flatten()
+                [Some((operation.invoked, operation.invoke)), completion].into_iter().flatten()
             })
             .collect();
         let mut positions: Vec<u32> = told.into_iter().map(|(position, _)| position).collect();
         positions.dedup();
-        explanation.events = positions
-            .iter()
-            .map(|position| Place::of(events[position], *position))
-            .collect();
+        explanation.events =
+            positions.iter().map(|position| Place::of(events[position], *position)).collect();
         self.steps(&relaxed.kept, &mut explanation);
 
         let operation = self.operation(blamed);
@@ -294,21 +281,15 @@ impl<'h> Part<'h> {
             [one] => format!("the register can only have held {}", self.values[*one as usize]),
             [] => "the register cannot have held anything".to_owned(),
             some => {
-                let names: Vec<String> = some
-                    .iter()
-                    .map(|state| self.values[*state as usize].to_string())
-                    .collect();
+                let names: Vec<String> =
+                    some.iter().map(|state| self.values[*state as usize].to_string()).collect();
                 format!("the register can only have held one of {}", names.join(", "))
             }
         };
         explanation.summary = format!("no order of the operations explains that {what} ({at})");
         explanation.contradiction = format!(
             "when {what} ({at}), {held}{}",
-            if self.is_thin_air(blamed, end) {
-                ", and nobody had begun to write the value"
-            } else {
-                ""
-            }
+            if self.is_thin_air(blamed, end) { ", and nobody had begun to write the value" } else { "" }
         );
         explanation
     }
@@ -321,9 +302,7 @@ impl<'h> Part<'h> {
         for later in kept {
             // The latest of those that returned before this one began says the most.
             let earlier = by_return.iter().rev().find(|earlier| {
-                self.calls[**earlier]
-                    .returned
-                    .is_some_and(|returned| returned < self.calls[*later].invoked)
+                self.calls[**earlier].returned.is_some_and(|returned| returned < self.calls[*later].invoked)
             });
             let (Some(earlier), true) = (earlier, explanation.steps.len() < STEPS_MAX) else {
                 continue;
@@ -367,11 +346,7 @@ impl<'h> Part<'h> {
 }
 
 fn place_of(history: &History, operation: &Operation<'_>) -> String {
-    format!(
-        "{}: {}",
-        history.source,
-        Place::of(operation.invoke, operation.invoked)
-    )
+    format!("{}: {}", history.source, Place::of(operation.invoke, operation.invoked))
 }
 
 fn needed_value(step: Step) -> Option<u32> {
@@ -400,33 +375,29 @@ impl Relaxed {
     /// Calls outside `kept` that write a value: few enough to tell.
     fn writers(&self, value: u32) -> impl Iterator<Item = usize> + '_ {
         const WRITERS_MAX: usize = 3;
-        let writers = self
-            .free
-            .iter()
-            .filter(move |(_, step)| written_value(*step) == Some(value));
+        let writers = self.free.iter().filter(move |(_, step)| written_value(*step) == Some(value));
         writers.take(WRITERS_MAX).map(|(call, _)| *call)
     }
 }
 
 /// Takes obligations away from the calls up to `end` while no linearization appears: a call without one may take
 /// effect at any later time or never, so whatever still fails is a reason why the whole fails. Large groups are tried
-/// first (as in Zeller's delta debugging, 1999), then smaller ones.
-fn relax(calls: &[Call], end: u32) -> Relaxed {
-    let prefix: Vec<usize> = (0..calls.len())
-        .filter(|call| calls[*call].invoked <= end)
-        .collect();
+/// first (as in Zeller's delta debugging, 1999), then smaller ones. Without a deadline the result depends on the calls
+/// alone.
+fn relax(calls: &[Call], end: u32, deadline: Option<Instant>) -> Relaxed {
+    let prefix: Vec<usize> = (0..calls.len()).filter(|call| calls[*call].invoked <= end).collect();
     let mut is_kept: Vec<bool> = vec![false; calls.len()];
-    let mut kept: Vec<usize> = prefix
-        .iter()
-        .copied()
-        .filter(|call| calls[*call].returned.is_some_and(|at| at <= end))
-        .collect();
+    let mut kept: Vec<usize> =
+        prefix.iter().copied().filter(|call| calls[*call].returned.is_some_and(|at| at <= end)).collect();
     kept.iter().for_each(|call| is_kept[*call] = true);
     let mut steps_left = RELAX_STEPS_MAX;
     let mut size = kept.len().div_ceil(2);
     while size > 0 && steps_left > 0 {
         let mut begin = 0;
-        while begin < kept.len() && steps_left > 0 {
+        while begin < kept.len()
+            && steps_left > 0
+            && deadline.is_none_or(|deadline| Instant::now() < deadline)
+        {
             let group: Vec<usize> = kept[begin..kept.len().min(begin + size)].to_vec();
             group.iter().for_each(|call| is_kept[*call] = false);
             let trial: Vec<Call> = prefix
@@ -436,11 +407,7 @@ fn relax(calls: &[Call], end: u32) -> Relaxed {
                     ..calls[*call]
                 })
                 .collect();
-            let budget = Budget {
-                steps_max: steps_left,
-                configurations_max: 200_000,
-                deadline: None,
-            };
+            let budget = Budget { steps_max: steps_left, configurations_max: 200_000, deadline };
             let (decision, steps) = wgl::decide(&trial, budget);
             steps_left = steps_left.saturating_sub(steps + trial.len() as u64);
             if matches!(decision, Decision::Impossible { .. }) {
@@ -452,11 +419,8 @@ fn relax(calls: &[Call], end: u32) -> Relaxed {
         }
         size /= 2;
     }
-    let free = prefix
-        .into_iter()
-        .filter(|call| !is_kept[*call])
-        .map(|call| (call, calls[call].step))
-        .collect();
+    let free =
+        prefix.into_iter().filter(|call| !is_kept[*call]).map(|call| (call, calls[call].step)).collect();
     Relaxed { kept, free }
 }
 
@@ -472,12 +436,10 @@ mod tests {
 
     /// One whole operation after another on a key, each by a process of its own.
     fn sequence(key: &str, operations: &[(&str, Value, Value)]) -> Vec<Event> {
-        let each = (0u64..)
-            .zip(operations)
-            .flat_map(|(process, (f, argument, result))| {
-                let invoke = Event::invoke(process, *f).key(key).value(argument.clone());
-                [invoke, Event::ok(process, *f).key(key).value(result.clone())]
-            });
+        let each = (0u64..).zip(operations).flat_map(|(process, (f, argument, result))| {
+            let invoke = Event::invoke(process, *f).key(key).value(argument.clone());
+            [invoke, Event::ok(process, *f).key(key).value(result.clone())]
+        });
         each.collect()
     }
 
@@ -499,26 +461,11 @@ mod tests {
 
     #[test]
     fn a_read_returns_the_latest_write_cas_or_delete() {
-        let good = [
-            read(()),
-            write(1),
-            read(1),
-            cas(1, 2),
-            read(2),
-            delete(),
-            read(()),
-            write(1),
-            read(1),
-        ];
+        let good = [read(()), write(1), read(1), cas(1, 2), read(2), delete(), read(()), write(1), read(1)];
         assert!(judge(sequence("k", &good), &Options::default()).is_valid());
-        for (place, wrong) in [
-            (0, read(1)),
-            (2, read(())),
-            (4, read(1)),
-            (6, read(2)),
-            (3, cas(2, 1)),
-            (8, read(2)),
-        ] {
+        for (place, wrong) in
+            [(0, read(1)), (2, read(())), (4, read(1)), (6, read(2)), (3, cas(2, 1)), (8, read(2))]
+        {
             let mut bad = good.to_vec();
             bad[place] = wrong;
             let report = judge(sequence("k", &bad), &Options::default());
@@ -539,10 +486,7 @@ mod tests {
         }
         let options = Options::default();
         let report = judge(events, &options);
-        let keys: Vec<String> = report
-            .violations()
-            .map(|violation| violation.key.to_string())
-            .collect();
+        let keys: Vec<String> = report.violations().map(|violation| violation.key.to_string()).collect();
         assert_eq!(keys, ["b", "d"]);
         assert_eq!((report.checks[0].keys, report.checks[0].operations), (5, 10));
         assert_eq!(options.progress.load(Ordering::Relaxed), 10);
@@ -572,10 +516,7 @@ mod tests {
     #[test]
     fn a_value_out_of_thin_air_is_called_so() {
         let report = judge(sequence("k", &[write(1), read(7)]), &Options::default());
-        assert!(
-            report.to_string().contains("nobody had begun to write the value"),
-            "{report}"
-        );
+        assert!(report.to_string().contains("nobody had begun to write the value"), "{report}");
         let explanation = &report.violations().next().unwrap().explanation;
         assert_eq!(explanation.events.len(), 2, "{report}");
     }
@@ -590,10 +531,7 @@ mod tests {
         ];
         events.extend(sequence("k", &[write(1), read(1), read(5), read(5)]));
         assert!(judge(events.clone(), &Options::default()).is_valid());
-        events.extend([
-            Event::invoke(92, "read").key("k"),
-            Event::ok(92, "read").key("k").value(6),
-        ]);
+        events.extend([Event::invoke(92, "read").key("k"), Event::ok(92, "read").key("k").value(6)]);
         assert_eq!(judge(events, &Options::default()).verdict, Verdict::Violated);
     }
 
@@ -603,10 +541,7 @@ mod tests {
         events.extend(sequence("k", &[write(1), read(5), write(2), read(5)]));
         let report = judge(events, &Options::default());
         let explanation = &report.violations().next().unwrap().explanation;
-        assert_eq!(
-            explanation.events[0].event, "process 90 invoke write k 5",
-            "{report}"
-        );
+        assert_eq!(explanation.events[0].event, "process 90 invoke write k 5", "{report}");
     }
 
     #[test]
@@ -614,39 +549,16 @@ mod tests {
         let mut events = sequence("a", &[("append", 1.into(), 1.into())]);
         events.extend(sequence("b", &[read(1)]));
         let report = judge(events, &Options::default());
-        assert_eq!(
-            (report.checks[0].unknowns.len(), report.violations().count()),
-            (1, 1)
-        );
+        assert_eq!((report.checks[0].unknowns.len(), report.violations().count()), (1, 1));
     }
 
     #[test]
     fn a_budget_that_runs_out_says_which_and_how_much() {
         let history = || sequence("k", &[write(1), read(1)]);
-        let steps = judge(
-            history(),
-            &Options {
-                steps_max: 0,
-                ..Options::default()
-            },
-        );
+        let steps = judge(history(), &Options { steps_max: 0, ..Options::default() });
         assert_eq!(steps.verdict, Verdict::Unknown);
-        assert!(
-            steps
-                .to_string()
-                .contains("0 steps were not enough for its 2 operations"),
-            "{steps}"
-        );
-        let memory = judge(
-            history(),
-            &Options {
-                configurations_max: 0,
-                ..Options::default()
-            },
-        );
-        assert!(
-            memory.to_string().contains("the memory for 0 configurations"),
-            "{memory}"
-        );
+        assert!(steps.to_string().contains("0 steps were not enough for its 2 operations"), "{steps}");
+        let memory = judge(history(), &Options { configurations_max: 0, ..Options::default() });
+        assert!(memory.to_string().contains("the memory for 0 configurations"), "{memory}");
     }
 }

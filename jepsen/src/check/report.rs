@@ -48,16 +48,8 @@ impl Report {
     /// The verdicts of several checks on the history called `source`.
     #[must_use]
     pub fn new(source: &str, checks: Vec<Check>) -> Self {
-        let verdict = checks
-            .iter()
-            .map(|check| check.verdict)
-            .max()
-            .unwrap_or(Verdict::Valid);
-        Report {
-            source: source.to_owned(),
-            verdict,
-            checks,
-        }
+        let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Valid);
+        Report { source: source.to_owned(), verdict, checks }
     }
 
     /// Whether nothing was violated and everything could be told.
@@ -123,10 +115,7 @@ impl Check {
     /// Adds something that could not be told.
     pub(crate) fn wonder(&mut self, key: Option<&Value>, reason: impl Into<String>) {
         self.verdict = self.verdict.max(Verdict::Unknown);
-        self.unknowns.push(Unknown {
-            key: key.cloned(),
-            reason: reason.into(),
-        });
+        self.unknowns.push(Unknown { key: key.cloned(), reason: reason.into() });
     }
 }
 
@@ -214,11 +203,7 @@ pub struct Place {
 impl Place {
     pub(crate) fn of(event: &Event, position: u32) -> Self {
         let index = event.index().unwrap_or(position.into());
-        Place {
-            index,
-            line: event.line(),
-            event: event.to_string(),
-        }
+        Place { index, line: event.line(), event: event.to_string() }
     }
 }
 
@@ -255,11 +240,7 @@ impl fmt::Display for Explanation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = if self.key.is_null() {
-            String::new()
-        } else {
-            format!(" on key {}", self.key)
-        };
+        let key = if self.key.is_null() { String::new() } else { format!(" on key {}", self.key) };
         writeln!(f, "  {}{key}: {}", self.anomaly, self.explanation.summary)?;
         write!(f, "{}", self.explanation)
     }
@@ -278,21 +259,12 @@ impl fmt::Display for Report {
                 check.verdict,
                 plural(operations),
                 plural(keys),
-                check
-                    .notes
-                    .iter()
-                    .map(|note| format!("; {note}"))
-                    .collect::<String>()
+                check.notes.iter().map(|note| format!("; {note}")).collect::<String>()
             )?;
             for violation in check.violations.iter().take(VIOLATIONS_MAX) {
                 write!(f, "{violation}")?;
             }
-            if let Some(more) = check
-                .violations
-                .len()
-                .checked_sub(VIOLATIONS_MAX)
-                .filter(|more| *more > 0)
-            {
+            if let Some(more) = check.violations.len().checked_sub(VIOLATIONS_MAX).filter(|more| *more > 0) {
                 writeln!(f, "  … and {more} more violations, all of them in the results")?;
             }
             for unknown in check.unknowns.iter().take(VIOLATIONS_MAX) {
@@ -301,12 +273,7 @@ impl fmt::Display for Report {
                     _ => writeln!(f, "  unknown: {}", unknown.reason)?,
                 }
             }
-            if let Some(more) = check
-                .unknowns
-                .len()
-                .checked_sub(VIOLATIONS_MAX)
-                .filter(|more| *more > 0)
-            {
+            if let Some(more) = check.unknowns.len().checked_sub(VIOLATIONS_MAX).filter(|more| *more > 0) {
                 writeln!(f, "  … and {more} more keys that could not be told")?;
             }
         }

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::convergence::{is_final_read, node_name, shown};
+use super::quick::Quick;
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::{CheckError, keys};
 use crate::history::{History, Operation, Outcome, Value};
@@ -51,7 +52,7 @@ struct Element<'h> {
 /// One key's part of a history.
 struct Part<'h> {
     elements: Vec<Element<'h>>,
-    numbers: HashMap<&'h Value, u32>,
+    numbers: HashMap<&'h Value, u32, Quick>,
     reads: Vec<Operation<'h>>,
     /// What a session had seen that nobody had written by then, or that was refused.
     strange: Vec<(Operation<'h>, &'h Value)>,
@@ -70,11 +71,7 @@ struct Findings<'a> {
 impl Findings<'_> {
     fn add(&mut self, anomaly: Anomaly, value: &Value, explanation: impl FnOnce() -> Explanation) {
         if self.told.len() < VIOLATIONS_MAX && self.told.insert((anomaly, value.clone())) {
-            self.check.violate(Violation {
-                anomaly,
-                key: self.key.clone(),
-                explanation: explanation(),
-            });
+            self.check.violate(Violation { anomaly, key: self.key.clone(), explanation: explanation() });
         }
     }
 }
@@ -87,7 +84,7 @@ impl<'h> Part<'h> {
     fn new(operations: &[Operation<'h>]) -> Result<Self, String> {
         let mut part = Part {
             elements: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             reads: Vec::new(),
             strange: Vec::new(),
         };
@@ -97,9 +94,7 @@ impl<'h> Part<'h> {
                 "read" | "get" => part.reads.push(*operation),
                 f @ ("write" | "put" | "delete") => part.add_element(*operation, f == "delete")?,
                 f => {
-                    return Err(format!(
-                        "\"{f}\" at {at} is no function of siblings (read, write, delete)"
-                    ));
+                    return Err(format!("\"{f}\" at {at} is no function of siblings (read, write, delete)"));
                 }
             }
         }
@@ -124,18 +119,10 @@ impl<'h> Part<'h> {
 
     fn add_element(&mut self, operation: Operation<'h>, is_delete: bool) -> Result<(), String> {
         let number = self.elements.len() as u32;
-        self.elements.push(Element {
-            operation,
-            is_delete,
-            seen: Vec::new(),
-        });
+        self.elements.push(Element { operation, is_delete, seen: Vec::new() });
         let Some(value) = operation.argument().filter(|value| !value.is_null()) else {
             let at = Place::of(operation.invoke, operation.invoked);
-            return if is_delete {
-                Ok(())
-            } else {
-                Err(format!("the write at {at} has no value"))
-            };
+            return if is_delete { Ok(()) } else { Err(format!("the write at {at} has no value")) };
         };
         match self.numbers.get(value) {
             // A refused attempt and its repetition may share a value: the refused one shows nothing.
@@ -166,11 +153,7 @@ impl<'h> Part<'h> {
     }
 
     fn judge(&self, key: &Value, check: &mut Check) {
-        let mut findings = Findings {
-            key,
-            check,
-            told: BTreeSet::new(),
-        };
+        let mut findings = Findings { key, check, told: BTreeSet::new() };
         for (operation, value) in &self.strange {
             self.judge_strange(operation, operation.invoked, value, &mut findings);
         }
@@ -215,39 +198,22 @@ impl<'h> Part<'h> {
             operation.completion.unwrap_or(operation.invoke)
         };
         let place = Place::of(event, position);
-        let verb = if position == operation.invoked {
-            "had seen"
-        } else {
-            "was shown"
-        };
+        let verb = if position == operation.invoked { "had seen" } else { "was shown" };
         let who = format!("process {} {verb} {value} ({place})", operation.process());
         let explain = |because: String, also: Option<Place>| {
             let contradiction = "a value can only come from a write that may have happened".to_owned();
             let summary = format!("{who}, but {because}");
             let events = also.into_iter().chain([place]).collect();
-            Explanation {
-                summary,
-                events,
-                steps: vec![format!("{who}, but {because}")],
-                contradiction,
-            }
+            Explanation { summary, events, steps: vec![format!("{who}, but {because}")], contradiction }
         };
-        match self
-            .numbers
-            .get(value)
-            .map(|number| &self.elements[*number as usize])
-        {
-            None => findings.add(Anomaly::Invented, value, || {
-                explain("nobody wrote it".to_owned(), None)
-            }),
+        match self.numbers.get(value).map(|number| &self.elements[*number as usize]) {
+            None => findings.add(Anomaly::Invented, value, || explain("nobody wrote it".to_owned(), None)),
             Some(element) => {
                 let write = Place::of(element.operation.invoke, element.operation.invoked);
                 if element.operation.outcome == Outcome::Fail {
                     let refusal = element.operation.completion.zip(element.operation.completed);
                     let refusal = refusal.map(|(event, position)| Place::of(event, position));
-                    let at = refusal
-                        .as_ref()
-                        .map_or(String::new(), |place| format!(" ({place})"));
+                    let at = refusal.as_ref().map_or(String::new(), |place| format!(" ({place})"));
                     findings.add(Anomaly::Refused, value, || {
                         explain(format!("its write was refused{at}"), Some(write))
                     });
@@ -300,11 +266,8 @@ impl<'h> Part<'h> {
             let mut above: BTreeMap<u32, u32> = BTreeMap::new();
             let mut stack = vec![*top];
             while let Some(number) = stack.pop() {
-                for below in self.elements[number as usize]
-                    .seen
-                    .iter()
-                    .rev()
-                    .take_while(|below| **below >= oldest)
+                for below in
+                    self.elements[number as usize].seen.iter().rev().take_while(|below| **below >= oldest)
                 {
                     above.entry(*below).or_insert_with(|| {
                         stack.push(*below);
@@ -342,38 +305,23 @@ impl<'h> Part<'h> {
     }
 
     fn name(&self, number: u32) -> Value {
-        self.elements[number as usize]
-            .operation
-            .argument()
-            .cloned()
-            .unwrap_or_default()
+        self.elements[number as usize].operation.argument().cloned().unwrap_or_default()
     }
 
     /// "write 5" or "delete d1".
     fn title(&self, number: u32) -> String {
-        let verb = if self.elements[number as usize].is_delete {
-            "delete"
-        } else {
-            "write"
-        };
+        let verb = if self.elements[number as usize].is_delete { "delete" } else { "write" };
         format!("{verb} {}", self.name(number))
     }
 
     fn write_place(&self, number: u32) -> Place {
-        Place::of(
-            self.elements[number as usize].operation.invoke,
-            self.invoked(number),
-        )
+        Place::of(self.elements[number as usize].operation.invoke, self.invoked(number))
     }
 
     /// "write 6 replaces 5, because it had seen it (line 3)".
     fn saw(&self, upper: u32, lower: u32) -> String {
         let place = self.write_place(upper);
-        format!(
-            "{} replaces {}, because it had seen it ({place})",
-            self.title(upper),
-            self.name(lower)
-        )
+        format!("{} replaces {}, because it had seen it ({place})", self.title(upper), self.name(lower))
     }
 }
 
@@ -485,10 +433,7 @@ impl<'a, 'h> Ending<'a, 'h> {
         let is_in = |standing| matches!(standing, Standing::Certain | Standing::Possible);
         for (element, standing) in self.part.elements.iter().zip(&self.standing) {
             if is_in(*standing) {
-                element
-                    .seen
-                    .iter()
-                    .for_each(|below| self.dominators[*below as usize] += 1);
+                element.seen.iter().for_each(|below| self.dominators[*below as usize] += 1);
             }
         }
         // From the youngest down: an element's dominators are younger, so they are settled before it.
@@ -496,10 +441,7 @@ impl<'a, 'h> Ending<'a, 'h> {
             let must_show = !element.is_delete && !self.is_shown[number] && self.dominators[number] == 0;
             if must_show && self.standing[number] == Standing::Possible {
                 self.standing[number] = Standing::Ruled;
-                element
-                    .seen
-                    .iter()
-                    .for_each(|below| self.dominators[*below as usize] -= 1);
+                element.seen.iter().for_each(|below| self.dominators[*below as usize] -= 1);
             }
         }
     }
@@ -511,25 +453,17 @@ impl<'a, 'h> Ending<'a, 'h> {
             if self.standing[number as usize] != Standing::Certain {
                 continue;
             }
-            for below in element
-                .seen
-                .iter()
-                .filter(|below| self.is_shown[**below as usize])
-            {
+            for below in element.seen.iter().filter(|below| self.is_shown[**below as usize]) {
                 let value = self.part.name(*below);
                 // If that is because of another shown value, the read shows a false sibling and was told so.
                 if !is_below_shown[number as usize] {
-                    findings.add(Anomaly::Resurrected, &value, || {
-                        self.explain_resurrected(*below, number)
-                    });
+                    findings.add(Anomaly::Resurrected, &value, || self.explain_resurrected(*below, number));
                 }
             }
             let is_hidden =
                 element.is_delete || self.is_shown[number as usize] || self.dominators[number as usize] > 0;
             if !is_hidden {
-                findings.add(Anomaly::LostWrite, &self.part.name(number), || {
-                    self.explain_lost(number)
-                });
+                findings.add(Anomaly::LostWrite, &self.part.name(number), || self.explain_lost(number));
             }
         }
     }
@@ -539,10 +473,7 @@ impl<'a, 'h> Ending<'a, 'h> {
         let mut is_below = self.is_shown.clone();
         for (upper, element) in self.part.elements.iter().enumerate().rev() {
             if is_below[upper] {
-                element
-                    .seen
-                    .iter()
-                    .for_each(|below| is_below[*below as usize] = true);
+                element.seen.iter().for_each(|below| is_below[*below as usize] = true);
             }
         }
         is_below
@@ -568,10 +499,7 @@ impl<'a, 'h> Ending<'a, 'h> {
                 break;
             }
             let (title, place) = (part.title(number), part.write_place(reason));
-            steps.push(format!(
-                "{title} happened, because {} had seen it ({place})",
-                part.title(reason)
-            ));
+            steps.push(format!("{title} happened, because {} had seen it ({place})", part.title(reason)));
             events.push(place);
             number = reason;
         }
@@ -582,10 +510,7 @@ impl<'a, 'h> Ending<'a, 'h> {
         events.sort_by_key(|place| place.index);
         events.dedup();
         Explanation {
-            summary: format!(
-                "{node} shows {value} in the end, though {} replaced it",
-                part.title(dominator)
-            ),
+            summary: format!("{node} shows {value} in the end, though {} replaced it", part.title(dominator)),
             events,
             steps,
             contradiction,
@@ -600,9 +525,7 @@ impl<'a, 'h> Ending<'a, 'h> {
         let mut steps = Vec::new();
         if let Some((event, position)) = operation.completion.zip(operation.completed) {
             let place = Place::of(event, position);
-            steps.push(format!(
-                "write {value} happened, because it was acknowledged ({place})"
-            ));
+            steps.push(format!("write {value} happened, because it was acknowledged ({place})"));
             events.push(place);
         }
         let seers = (lost as usize..part.elements.len())
@@ -621,15 +544,11 @@ impl<'a, 'h> Ending<'a, 'h> {
                     }
                 },
             };
-            steps.push(format!(
-                "{title} would have replaced it, as it had seen it ({place}), {because}"
-            ));
+            steps.push(format!("{title} would have replaced it, as it had seen it ({place}), {because}"));
             events.push(place);
         }
         if !has_seers {
-            steps.push(format!(
-                "nothing replaced {value}, because no write or delete had seen it"
-            ));
+            steps.push(format!("nothing replaced {value}, because no write or delete had seen it"));
         }
         let read = read_place(self.read);
         let node = node_name(self.read);
@@ -640,12 +559,7 @@ impl<'a, 'h> Ending<'a, 'h> {
         let summary = format!(
             "write {value} was acknowledged, nothing that can have happened replaced it, and {node} lacks it"
         );
-        Explanation {
-            summary,
-            events,
-            steps,
-            contradiction,
-        }
+        Explanation { summary, events, steps, contradiction }
     }
 
     /// A shown value that an element had seen, itself or through others.
@@ -683,12 +597,7 @@ mod tests {
 
         fn operation(mut self, f: &str, value: impl Into<Value>, seen: &[&str], outcome: Outcome) -> Self {
             let process = self.process();
-            self.0.push(
-                Event::invoke(process, f)
-                    .key("k")
-                    .value(value)
-                    .seen(seen.iter().copied()),
-            );
+            self.0.push(Event::invoke(process, f).key("k").value(value).seen(seen.iter().copied()));
             self.0.push(match outcome {
                 Outcome::Ok => Event::ok(process, f).key("k"),
                 Outcome::Fail => Event::fail(process, f).key("k").error("refused"),
@@ -720,22 +629,14 @@ mod tests {
         fn read(mut self, values: &[&str]) -> Self {
             let process = self.process();
             self.0.push(Event::invoke(process, "read").key("k"));
-            self.0
-                .push(Event::ok(process, "read").key("k").value(values.to_vec()));
+            self.0.push(Event::ok(process, "read").key("k").value(values.to_vec()));
             self
         }
 
         fn ends(mut self, values: &[&str]) -> Report {
             let process = self.process();
-            self.0
-                .push(Event::invoke(process, "read").key("k").node("n1").phase("final"));
-            self.0.push(
-                Event::ok(process, "read")
-                    .key("k")
-                    .node("n1")
-                    .phase("final")
-                    .value(values.to_vec()),
-            );
+            self.0.push(Event::invoke(process, "read").key("k").node("n1").phase("final"));
+            self.0.push(Event::ok(process, "read").key("k").node("n1").phase("final").value(values.to_vec()));
             siblings(&self.0.into_iter().collect()).unwrap()
         }
     }
@@ -766,20 +667,8 @@ mod tests {
     #[test]
     fn concurrent_writes_stay_side_by_side_and_a_later_one_replaces_what_it_saw() {
         valid(&story().write("a", &[]).write("b", &[]).ends(&["b", "a"]));
-        valid(
-            &story()
-                .write("a", &[])
-                .write("b", &[])
-                .write("c", &["a", "b"])
-                .ends(&["c"]),
-        );
-        valid(
-            &story()
-                .write("a", &[])
-                .write("b", &[])
-                .write("c", &["a"])
-                .ends(&["b", "c"]),
-        );
+        valid(&story().write("a", &[]).write("b", &[]).write("c", &["a", "b"]).ends(&["c"]));
+        valid(&story().write("a", &[]).write("b", &[]).write("c", &["a"]).ends(&["b", "c"]));
     }
 
     #[test]
@@ -787,14 +676,8 @@ mod tests {
         let report = story().write("a", &[]).write("b", &[]).ends(&["b"]);
         violated(&report, Anomaly::LostWrite);
         let text = report.to_string();
-        assert!(
-            text.contains("nothing replaced a, because no write or delete had seen it"),
-            "{text}"
-        );
-        assert!(
-            text.contains("but n1 does not show a in the end (event 5): a contradiction"),
-            "{text}"
-        );
+        assert!(text.contains("nothing replaced a, because no write or delete had seen it"), "{text}");
+        assert!(text.contains("but n1 does not show a in the end (event 5): a contradiction"), "{text}");
         assert!(text.contains("event 1: process 0 ok write k"), "{text}");
     }
 
@@ -804,10 +687,7 @@ mod tests {
         valid(&story().maybe_write("a", &[]).ends(&["a"]));
         valid(&story().write("a", &[]).maybe_write("b", &["a"]).ends(&["a"]));
         valid(&story().write("a", &[]).maybe_write("b", &["a"]).ends(&["b"]));
-        violated(
-            &story().write("a", &[]).maybe_write("b", &["a"]).ends(&[]),
-            Anomaly::LostWrite,
-        );
+        violated(&story().write("a", &[]).maybe_write("b", &["a"]).ends(&[]), Anomaly::LostWrite);
     }
 
     #[test]
@@ -815,11 +695,7 @@ mod tests {
         valid(&story().write("a", &[]).maybe_delete("d", &["a"]).ends(&[]));
         valid(&story().write("a", &[]).maybe_delete("d", &["a"]).ends(&["a"]));
         violated(
-            &story()
-                .write("a", &[])
-                .write("b", &[])
-                .maybe_delete("d", &["b"])
-                .ends(&["b"]),
+            &story().write("a", &[]).write("b", &[]).maybe_delete("d", &["b"]).ends(&["b"]),
             Anomaly::LostWrite,
         );
     }
@@ -849,12 +725,7 @@ mod tests {
             .maybe_delete("d", &["b"])
             .ends(&["x"]);
         violated(&report, Anomaly::LostWrite);
-        assert!(
-            report
-                .to_string()
-                .contains("but it had also seen x, which is still shown"),
-            "{report}"
-        );
+        assert!(report.to_string().contains("but it had also seen x, which is still shown"), "{report}");
     }
 
     #[test]
@@ -862,83 +733,38 @@ mod tests {
         let report = story().write("a", &[]).delete("d", &["a"]).ends(&["a"]);
         violated(&report, Anomaly::Resurrected);
         assert!(
-            report
-                .to_string()
-                .contains("delete d happened, because it was acknowledged (event 3)"),
+            report.to_string().contains("delete d happened, because it was acknowledged (event 3)"),
             "{report}"
         );
         violated(
-            &story()
-                .write("a", &[])
-                .write("b", &["a"])
-                .delete("d", &["b"])
-                .ends(&["a"]),
+            &story().write("a", &[]).write("b", &["a"]).delete("d", &["b"]).ends(&["a"]),
             Anomaly::Resurrected,
         );
         // The delete is unknown, but an acknowledged write had seen it.
-        let report = story()
-            .write("a", &[])
-            .maybe_delete("d", &["a"])
-            .write("b", &["d"])
-            .ends(&["a", "b"]);
+        let report = story().write("a", &[]).maybe_delete("d", &["a"]).write("b", &["d"]).ends(&["a", "b"]);
         violated(&report, Anomaly::FalseSibling);
-        let report = story()
-            .write("a", &[])
-            .maybe_delete("d", &["a"])
-            .delete("e", &["d"])
-            .ends(&["a"]);
+        let report = story().write("a", &[]).maybe_delete("d", &["a"]).delete("e", &["d"]).ends(&["a"]);
         violated(&report, Anomaly::Resurrected);
-        assert!(
-            report
-                .to_string()
-                .contains("delete d happened, because delete e had seen it"),
-            "{report}"
-        );
+        assert!(report.to_string().contains("delete d happened, because delete e had seen it"), "{report}");
     }
 
     #[test]
     fn a_delete_removes_only_what_it_saw() {
-        valid(
-            &story()
-                .write("a", &[])
-                .write("b", &[])
-                .delete("d", &["a"])
-                .ends(&["b"]),
-        );
-        violated(
-            &story()
-                .write("a", &[])
-                .write("b", &[])
-                .delete("d", &["a"])
-                .ends(&[]),
-            Anomaly::LostWrite,
-        );
+        valid(&story().write("a", &[]).write("b", &[]).delete("d", &["a"]).ends(&["b"]));
+        violated(&story().write("a", &[]).write("b", &[]).delete("d", &["a"]).ends(&[]), Anomaly::LostWrite);
     }
 
     #[test]
     fn a_value_beside_the_one_that_replaced_it_is_a_false_sibling() {
-        violated(
-            &story().write("a", &[]).write("b", &["a"]).ends(&["a", "b"]),
-            Anomaly::FalseSibling,
-        );
-        let report = story()
-            .write("a", &[])
-            .maybe_write("b", &["a"])
-            .write("c", &["b"])
-            .ends(&["a", "c"]);
+        violated(&story().write("a", &[]).write("b", &["a"]).ends(&["a", "b"]), Anomaly::FalseSibling);
+        let report = story().write("a", &[]).maybe_write("b", &["a"]).write("c", &["b"]).ends(&["a", "c"]);
         violated(&report, Anomaly::FalseSibling);
         assert!(
-            report
-                .to_string()
-                .contains("write b replaces a, because it had seen it (event 2)"),
+            report.to_string().contains("write b replaces a, because it had seen it (event 2)"),
             "{report}"
         );
         violated(
-            &story()
-                .write("a", &[])
-                .write("b", &["a"])
-                .read(&["b", "a"])
-                .ends(&["b"]),
+            &story().write("a", &[]).write("b", &["a"]).read(&["b", "a"]).ends(&["b"]),
             Anomaly::FalseSibling,
         );
         violated(&story().write("a", &[]).ends(&["a", "a"]), Anomaly::Duplicate);
@@ -947,14 +773,8 @@ mod tests {
     #[test]
     fn a_value_that_nobody_wrote_by_then_is_invented() {
         violated(&story().ends(&["x"]), Anomaly::Invented);
-        violated(
-            &story().write("a", &[]).read(&["x"]).ends(&["a"]),
-            Anomaly::Invented,
-        );
-        violated(
-            &story().read(&["a"]).write("a", &[]).ends(&["a"]),
-            Anomaly::Invented,
-        );
+        violated(&story().write("a", &[]).read(&["x"]).ends(&["a"]), Anomaly::Invented);
+        violated(&story().read(&["a"]).write("a", &[]).ends(&["a"]), Anomaly::Invented);
         violated(&story().write("a", &["x"]).ends(&["a"]), Anomaly::Invented);
         violated(&story().delete("d", &[]).ends(&["d"]), Anomaly::Invented);
     }
@@ -963,45 +783,24 @@ mod tests {
     fn the_value_of_a_refused_write_must_not_be_shown_or_seen() {
         valid(&story().refused_write("a", &[]).ends(&[]));
         violated(&story().refused_write("a", &[]).ends(&["a"]), Anomaly::Refused);
-        violated(
-            &story().refused_write("a", &[]).read(&["a"]).ends(&[]),
-            Anomaly::Refused,
-        );
-        violated(
-            &story().refused_write("a", &[]).write("b", &["a"]).ends(&["b"]),
-            Anomaly::Refused,
-        );
-        violated(
-            &story().write("a", &[]).refused_write("b", &["a"]).ends(&[]),
-            Anomaly::LostWrite,
-        );
+        violated(&story().refused_write("a", &[]).read(&["a"]).ends(&[]), Anomaly::Refused);
+        violated(&story().refused_write("a", &[]).write("b", &["a"]).ends(&["b"]), Anomaly::Refused);
+        violated(&story().write("a", &[]).refused_write("b", &["a"]).ends(&[]), Anomaly::LostWrite);
     }
 
     #[test]
     fn a_refused_attempt_may_be_repeated_with_its_value() {
         valid(&story().refused_write("a", &[]).write("a", &[]).ends(&["a"]));
-        violated(
-            &story().refused_write("a", &[]).write("a", &[]).ends(&[]),
-            Anomaly::LostWrite,
-        );
+        violated(&story().refused_write("a", &[]).write("a", &[]).ends(&[]), Anomaly::LostWrite);
         valid(&story().write("a", &[]).refused_write("a", &[]).ends(&["a"]));
     }
 
     #[test]
     fn what_the_rule_does_not_cover_is_unknown() {
-        assert_eq!(
-            story().write("a", &[]).write("a", &[]).ends(&["a"]).verdict,
-            Verdict::Unknown
-        );
-        assert_eq!(
-            story().operation("append", 1, &[], Outcome::Ok).ends(&[]).verdict,
-            Verdict::Unknown
-        );
+        assert_eq!(story().write("a", &[]).write("a", &[]).ends(&["a"]).verdict, Verdict::Unknown);
+        assert_eq!(story().operation("append", 1, &[], Outcome::Ok).ends(&[]).verdict, Verdict::Unknown);
         let without_end = story().write("a", &[]).read(&["a"]).0;
-        assert_eq!(
-            siblings(&without_end.into_iter().collect()).unwrap().verdict,
-            Verdict::Unknown
-        );
+        assert_eq!(siblings(&without_end.into_iter().collect()).unwrap().verdict, Verdict::Unknown);
     }
 
     #[test]
@@ -1024,10 +823,7 @@ mod tests {
     fn what_begins_after_the_final_read_explains_nothing() {
         let mut events = story().write("a", &[]).0;
         let fin = |event: Event| event.key("k").node("n1").phase("final");
-        events.extend([
-            fin(Event::invoke(10, "read")),
-            fin(Event::ok(10, "read")).value([0; 0]),
-        ]);
+        events.extend([fin(Event::invoke(10, "read")), fin(Event::ok(10, "read")).value([0; 0])]);
         let history: History = Story(events).delete("d", &["a"]).0.into_iter().collect();
         violated(&siblings(&history).unwrap(), Anomaly::LostWrite);
     }
@@ -1037,11 +833,7 @@ mod tests {
         let fin = |process: u64, node: &str, values: &[&str]| {
             [
                 Event::invoke(process, "read").key("k").node(node).phase("final"),
-                Event::ok(process, "read")
-                    .key("k")
-                    .node(node)
-                    .phase("final")
-                    .value(values.to_vec()),
+                Event::ok(process, "read").key("k").node(node).phase("final").value(values.to_vec()),
             ]
         };
         let mut events = story().write("a", &[]).0;
@@ -1083,10 +875,7 @@ mod tests {
                 let maximal =
                     (0..count).filter(|a| is_in(*a) && !(0..count).any(|b| is_in(b) && had_seen[b][*a]));
                 let visible = maximal.filter(|a| !operations[*a].is_delete);
-                fits && visible
-                    .filter_map(|a| operations[a].value.clone())
-                    .collect::<BTreeSet<_>>()
-                    == *shown
+                fits && visible.filter_map(|a| operations[a].value.clone()).collect::<BTreeSet<_>>() == *shown
             })
         }
     }
@@ -1109,13 +898,7 @@ mod tests {
     fn random_operations(random: &mut Random) -> Vec<by_definition::Operation> {
         let count = 1 + random.below(8);
         let mut operations: Vec<by_definition::Operation> = Vec::new();
-        let outcomes = [
-            Outcome::Ok,
-            Outcome::Unknown,
-            Outcome::Unknown,
-            Outcome::Ok,
-            Outcome::Fail,
-        ];
+        let outcomes = [Outcome::Ok, Outcome::Unknown, Outcome::Unknown, Outcome::Ok, Outcome::Fail];
         for number in 0..count {
             let is_delete = random.is_one_in(4);
             let density = 1 + random.below(4);
@@ -1150,9 +933,7 @@ mod tests {
                 })
                 .collect();
             let is_replaced = |n: &usize| happened.iter().any(|other| operations[*other].seen.contains(n));
-            let maximal = happened
-                .iter()
-                .filter(|n| !operations[**n].is_delete && !is_replaced(n));
+            let maximal = happened.iter().filter(|n| !operations[**n].is_delete && !is_replaced(n));
             let mut shown: BTreeSet<String> = maximal.filter_map(names).collect();
             if random.is_one_in(2) {
                 let number = random.below(operations.len());
@@ -1173,11 +954,7 @@ mod tests {
             let described = format!("{:#?} {shown:?}", story.0);
             let report = story.ends(&shown_list);
             let expected = by_definition::holds(&operations, &shown);
-            assert_eq!(
-                report.is_valid(),
-                expected,
-                "seed {seed:#x} round {round}: {described}\n{report}"
-            );
+            assert_eq!(report.is_valid(), expected, "seed {seed:#x} round {round}: {described}\n{report}");
             assert_ne!(
                 report.verdict,
                 Verdict::Unknown,
@@ -1185,9 +962,6 @@ mod tests {
             );
             verdicts[usize::from(expected)] += 1;
         }
-        assert!(
-            verdicts.iter().all(|count| *count > 8_000),
-            "one-sided: {verdicts:?}"
-        );
+        assert!(verdicts.iter().all(|count| *count > 8_000), "one-sided: {verdicts:?}");
     }
 }

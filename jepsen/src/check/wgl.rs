@@ -13,8 +13,10 @@
 //! pruned. The order of the search, and so its result, depends on the input alone.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::time::Instant;
+
+use super::quick::Quick;
 
 /// What an operation does to the register. Values are small numbers that the caller gave out; 0 is the first value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,11 +159,7 @@ impl Plan {
         let mut twins = vec![NONE; calls.len()];
         let mut latest: HashMap<Step, u32, Quick> = HashMap::default();
         for (number, call) in (0u32..).zip(calls) {
-            let moment = |position, what| Moment {
-                position,
-                what,
-                call: number,
-            };
+            let moment = |position, what| Moment { position, what, call: number };
             match call.returned {
                 Some(returned) => {
                     moments.push(moment(call.invoked, What::Invoke));
@@ -179,13 +177,7 @@ impl Plan {
             }
         }
         moments.sort_unstable_by_key(|moment| (moment.position, moment.what, moment.call));
-        let mut plan = Plan {
-            moments,
-            slots: vec![0; calls.len()],
-            twins,
-            needed_until,
-            width: 0,
-        };
+        let mut plan = Plan { moments, slots: vec![0; calls.len()], twins, needed_until, width: 0 };
         plan.give_slots(calls);
         plan
     }
@@ -230,9 +222,7 @@ fn needed_until(calls: &[Call]) -> Vec<u32> {
             }
         }
     }
-    until
-        .iter_mut()
-        .for_each(|until| *until = (*until).max(until_any));
+    until.iter_mut().for_each(|until| *until = (*until).max(until_any));
     // A crashed cas hands the need for its new value on to its old one. Long chains are cut short by
     // saying "for ever", which is always safe.
     for round in 0.. {
@@ -367,11 +357,7 @@ impl<'a, const N: usize> Search<'a, N> {
             budget,
             steps: 0,
             moment: 0,
-            configuration: Configuration {
-                state: 0,
-                done: Mask::EMPTY,
-                used: Mask::EMPTY,
-            },
+            configuration: Configuration { state: 0, done: Mask::EMPTY, used: Mask::EMPTY },
             open: Mask::EMPTY,
             neutral: Mask::EMPTY,
             in_slot: vec![NONE; plan.width],
@@ -408,20 +394,14 @@ impl<'a, const N: usize> Search<'a, N> {
             }
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(1024)
-                && self
-                    .budget
-                    .deadline
-                    .is_some_and(|deadline| Instant::now() >= deadline)
+                && self.budget.deadline.is_some_and(|deadline| Instant::now() >= deadline)
             {
                 return Decision::OutOfTime;
             }
             if !self.try_next() {
                 self.furthest_states.sort_unstable();
                 let call = self.plan.moments[self.furthest].call as usize;
-                return Decision::Impossible {
-                    call,
-                    states: std::mem::take(&mut self.furthest_states),
-                };
+                return Decision::Impossible { call, states: std::mem::take(&mut self.furthest_states) };
             }
         }
     }
@@ -508,17 +488,10 @@ impl<'a, const N: usize> Search<'a, N> {
         if self.moment == self.furthest && !self.furthest_states.contains(&state) {
             self.furthest_states.push(state);
         }
-        let visited = Visited {
-            moment: self.moment as u32,
-            state,
-            done,
-        };
+        let visited = Visited { moment: self.moment as u32, state, done };
         match self.memo.entry(visited) {
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Spent {
-                    first: used,
-                    rest: Vec::new(),
-                });
+                entry.insert(Spent { first: used, rest: Vec::new() });
             }
             std::collections::hash_map::Entry::Occupied(mut entry) => {
                 let spent = entry.get_mut();
@@ -535,10 +508,7 @@ impl<'a, const N: usize> Search<'a, N> {
     /// Lists what may take effect before `returning` does, the most promising first.
     fn push_frame(&mut self, returning: u32) {
         let state = self.configuration.state;
-        let wanted = self.calls[returning as usize]
-            .step
-            .needs()
-            .filter(|value| *value != state);
+        let wanted = self.calls[returning as usize].step.needs().filter(|value| *value != state);
         let begin = self.candidates.len();
         let (calls, slots) = (self.calls, &self.plan.slots);
         let own = slots[returning as usize];
@@ -611,10 +581,7 @@ impl<'a, const N: usize> Search<'a, N> {
         self.configuration.state = step.after(self.configuration.state);
         let state = self.configuration.state;
         self.neutral.without(&self.configuration.done).for_each(|slot| {
-            if self.calls[self.in_slot[usize::from(slot)] as usize]
-                .step
-                .is_legal(state)
-            {
+            if self.calls[self.in_slot[usize::from(slot)] as usize].step.is_legal(state) {
                 self.configuration.done.set(slot);
             }
         });
@@ -623,41 +590,13 @@ impl<'a, const N: usize> Search<'a, N> {
     /// Lets every open write whose value nobody needs any more take effect just before the write at hand.
     fn absorb(&mut self) {
         let position = self.plan.moments[self.moment].position;
-        self.open
-            .without(&self.neutral)
-            .without(&self.configuration.done)
-            .for_each(|slot| {
-                if let Step::Write(value) = self.calls[self.in_slot[usize::from(slot)] as usize].step
-                    && self.plan.needed_until[value as usize] <= position
-                {
-                    self.configuration.done.set(slot);
-                }
-            });
-    }
-}
-
-type Quick = BuildHasherDefault<QuickHasher>;
-
-/// Mixes words by multiplication; good enough for keys that nobody chooses to collide, and order never shows.
-#[derive(Default)]
-struct QuickHasher(u64);
-
-impl Hasher for QuickHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
-        self.0 = (product as u64) ^ ((product >> 64) as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+        self.open.without(&self.neutral).without(&self.configuration.done).for_each(|slot| {
+            if let Step::Write(value) = self.calls[self.in_slot[usize::from(slot)] as usize].step
+                && self.plan.needed_until[value as usize] <= position
+            {
+                self.configuration.done.set(slot);
+            }
+        });
     }
 }
 
@@ -667,45 +606,33 @@ mod tests {
 
     use super::*;
 
-    const BUDGET: Budget = Budget {
-        steps_max: 10_000_000,
-        configurations_max: 1_000_000,
-        deadline: None,
-    };
+    const BUDGET: Budget = Budget { steps_max: 10_000_000, configurations_max: 1_000_000, deadline: None };
 
     fn call(step: Step, invoked: u32, returned: impl Into<Option<u32>>) -> Call {
-        Call {
-            step,
-            invoked,
-            returned: returned.into(),
-        }
+        Call { step, invoked, returned: returned.into() }
     }
 
     /// Tries every order, as the definition of linearizability says; remembers sets and values only to end early.
     fn brute_force(calls: &[Call]) -> bool {
         fn go(calls: &[Call], left: u32, state: u32, seen: &mut BTreeSet<(u32, u32)>) -> bool {
             let is_left = |i: usize| left >> i & 1 == 1;
-            let completed = (0..calls.len())
-                .filter(|i| is_left(*i))
-                .filter_map(|i| calls[i].returned);
+            let completed = (0..calls.len()).filter(|i| is_left(*i)).filter_map(|i| calls[i].returned);
             let Some(first_return) = completed.min() else {
                 return true;
             };
             if !seen.insert((left, state)) {
                 return false;
             }
-            (0..calls.len())
-                .filter(|i| is_left(*i) && calls[*i].invoked < first_return)
-                .any(|i| {
-                    // Said once more, so that the search and its judge share nothing.
-                    let after = match calls[i].step {
-                        Step::Read(value) => (state == value).then_some(state),
-                        Step::Differs(value) => (state != value).then_some(state),
-                        Step::Write(value) => Some(value),
-                        Step::Cas(old, new) => (state == old).then_some(new),
-                    };
-                    after.is_some_and(|after| go(calls, left & !(1 << i), after, seen))
-                })
+            (0..calls.len()).filter(|i| is_left(*i) && calls[*i].invoked < first_return).any(|i| {
+                // Said once more, so that the search and its judge share nothing.
+                let after = match calls[i].step {
+                    Step::Read(value) => (state == value).then_some(state),
+                    Step::Differs(value) => (state != value).then_some(state),
+                    Step::Write(value) => Some(value),
+                    Step::Cas(old, new) => (state == old).then_some(new),
+                };
+                after.is_some_and(|after| go(calls, left & !(1 << i), after, seen))
+            })
         }
         go(calls, (1 << calls.len()) - 1, 0, &mut BTreeSet::new())
     }
@@ -798,10 +725,7 @@ mod tests {
             );
             verdicts[usize::from(expected)] += 1;
         }
-        assert!(
-            verdicts.iter().all(|count| *count > 30_000),
-            "one-sided: {verdicts:?}"
-        );
+        assert!(verdicts.iter().all(|count| *count > 30_000), "one-sided: {verdicts:?}");
     }
 
     #[test]
@@ -818,21 +742,10 @@ mod tests {
             let end = calls[call].returned.unwrap();
             let prefix = |end: u32| -> Vec<Call> {
                 let begun = calls.iter().filter(|call| call.invoked < end);
-                begun
-                    .map(|call| Call {
-                        returned: call.returned.filter(|at| *at < end),
-                        ..*call
-                    })
-                    .collect()
+                begun.map(|call| Call { returned: call.returned.filter(|at| *at < end), ..*call }).collect()
             };
-            assert!(
-                brute_force(&prefix(end)),
-                "seed {seed:#x} round {round}: {calls:#?}"
-            );
-            assert!(
-                !brute_force(&prefix(end + 1)),
-                "seed {seed:#x} round {round}: {calls:#?}"
-            );
+            assert!(brute_force(&prefix(end)), "seed {seed:#x} round {round}: {calls:#?}");
+            assert!(!brute_force(&prefix(end + 1)), "seed {seed:#x} round {round}: {calls:#?}");
         }
         assert!(failed > 3_000, "{failed}");
     }
@@ -846,10 +759,7 @@ mod tests {
             calls.push(call(Step::Read(1), 3 * count, 3 * count + 1));
             assert_eq!(decide(&calls, BUDGET).0, Decision::Linearizable, "{count}");
             calls.push(call(Step::Read(2), 3 * count + 2, 3 * count + 3));
-            assert!(
-                matches!(decide(&calls, BUDGET).0, Decision::Impossible { .. }),
-                "{count}"
-            );
+            assert!(matches!(decide(&calls, BUDGET).0, Decision::Impossible { .. }), "{count}");
         }
         let too_many: Vec<Call> = (0..5_000).map(|i| call(Step::Write(1), i, 10_000 + i)).collect();
         assert_eq!(decide(&too_many, BUDGET).0, Decision::TooWide);
@@ -886,10 +796,7 @@ mod tests {
             calls.push(call(Step::Read(length), 100, 101));
             assert_eq!(decide(&calls, BUDGET).0, Decision::Linearizable, "{length}");
             calls.push(call(Step::Read(length - 1), 102, 103));
-            assert!(
-                matches!(decide(&calls, BUDGET).0, Decision::Impossible { .. }),
-                "{length}"
-            );
+            assert!(matches!(decide(&calls, BUDGET).0, Decision::Impossible { .. }), "{length}");
         }
     }
 
@@ -901,20 +808,11 @@ mod tests {
             calls.push(call(Step::Read(i + 1), 30 + i, 200 + i));
         }
         calls.push(call(Step::Read(77), 300, 301));
-        let steps = Budget {
-            steps_max: 1_000,
-            ..BUDGET
-        };
+        let steps = Budget { steps_max: 1_000, ..BUDGET };
         assert_eq!(decide(&calls, steps).0, Decision::OutOfSteps);
-        let memory = Budget {
-            configurations_max: 100,
-            ..BUDGET
-        };
+        let memory = Budget { configurations_max: 100, ..BUDGET };
         assert_eq!(decide(&calls, memory).0, Decision::OutOfMemory);
-        let time = Budget {
-            deadline: Some(Instant::now()),
-            ..BUDGET
-        };
+        let time = Budget { deadline: Some(Instant::now()), ..BUDGET };
         assert_eq!(decide(&calls, time).0, Decision::OutOfTime);
     }
 
@@ -922,11 +820,7 @@ mod tests {
     fn the_search_grows_linearly_with_an_easy_history() {
         let calls = |count: u32| -> Vec<Call> {
             let calls = (0..count).map(|i| {
-                let step = if i % 2 == 0 {
-                    Step::Write(i + 1)
-                } else {
-                    Step::Read(i)
-                };
+                let step = if i % 2 == 0 { Step::Write(i + 1) } else { Step::Read(i) };
                 call(step, 4 * i, 4 * i + 2)
             });
             calls.collect()

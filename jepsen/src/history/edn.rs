@@ -20,27 +20,13 @@ const DEPTH_MAX: u32 = 100;
 /// # Errors
 /// The first thing that is wrong, with its line; a document that ends too early is [`ReadError::Truncated`].
 pub(crate) fn events(file: &str, input: &[u8], json: bool) -> Result<Vec<Event>, ReadError> {
-    let mut parser = Parser {
-        input,
-        at: 0,
-        json,
-        depth: 0,
-        counted: 0,
-        line: 1,
-    };
+    let mut parser = Parser { input, at: 0, json, depth: 0, counted: 0, line: 1 };
     parser.document().map_err(|trouble| {
         let file = file.to_owned();
         match trouble {
             // Trailing space would put the end on a line of its own.
-            Trouble::End => ReadError::Truncated {
-                file,
-                line: parser.line_of(input.trim_ascii_end().len()),
-            },
-            Trouble::Wrong(reason) => ReadError::Malformed {
-                file,
-                line: parser.line_of(parser.at),
-                reason,
-            },
+            Trouble::End => ReadError::Truncated { file, line: parser.line_of(input.trim_ascii_end().len()) },
+            Trouble::Wrong(reason) => ReadError::Malformed { file, line: parser.line_of(parser.at), reason },
         }
     })
 }
@@ -48,14 +34,7 @@ pub(crate) fn events(file: &str, input: &[u8], json: bool) -> Result<Vec<Event>,
 /// Reads one or two values from a piece of text, as a log line ends with: the value, and perhaps an error.
 pub(crate) fn values(text: &str) -> Result<Vec<Value>, String> {
     let text = format!("{text} ");
-    let mut parser = Parser {
-        input: text.as_bytes(),
-        at: 0,
-        json: false,
-        depth: 0,
-        counted: 0,
-        line: 1,
-    };
+    let mut parser = Parser { input: text.as_bytes(), at: 0, json: false, depth: 0, counted: 0, line: 1 };
     let mut values = Vec::new();
     loop {
         match parser.peek() {
@@ -320,9 +299,7 @@ impl<'a> Parser<'a> {
     /// the end may have been cut off.
     fn word(&mut self) -> Result<&'a str, Trouble> {
         let rest = &self.input[self.at.min(self.input.len())..];
-        let end = rest
-            .iter()
-            .position(|byte| is_space(*byte) || is_delimiter(*byte));
+        let end = rest.iter().position(|byte| is_space(*byte) || is_delimiter(*byte));
         let length = end.ok_or(Trouble::End)?;
         if length == 0 {
             return wrong("expected a word");
@@ -355,11 +332,7 @@ impl<'a> Parser<'a> {
         let Ok(text) = std::str::from_utf8(&self.input[begin..end]) else {
             return wrong("not UTF-8 text");
         };
-        let text = if has_escapes {
-            Cow::Owned(unescape(text)?)
-        } else {
-            Cow::Borrowed(text)
-        };
+        let text = if has_escapes { Cow::Owned(unescape(text)?) } else { Cow::Borrowed(text) };
         self.at = end + 1;
         Ok(text)
     }
@@ -367,10 +340,7 @@ impl<'a> Parser<'a> {
     fn line_of(&mut self, at: usize) -> u32 {
         let at = at.min(self.input.len());
         if at > self.counted {
-            let lines = self.input[self.counted..at]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count();
+            let lines = self.input[self.counted..at].iter().filter(|byte| **byte == b'\n').count();
             self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
             self.counted = at;
         }
@@ -494,10 +464,7 @@ mod tests {
             ("(1 [2 ()])", "[1 [2 []]]"),
             ("{:b 1, \"a\" {2 nil}}", "{a {2 nil}, b 1}"),
             ("#inst \"2026-01-01\"", "\"2026-01-01\""),
-            (
-                "#object[clojure.lang.Atom 0x1 {:status :ready}]",
-                "[clojure.lang.Atom \"0x1\" {status ready}]",
-            ),
+            ("#object[clojure.lang.Atom 0x1 {:status :ready}]", "[clojure.lang.Atom \"0x1\" {status ready}]"),
             ("#knossos.model.Register{:value 3}", "{value 3}"),
             ("##Inf", "inf"),
             ("\\a", "a"),
@@ -533,10 +500,7 @@ mod tests {
         for cut in 1..whole.trim_end().len() {
             let error = read(&whole[..cut]).unwrap_err();
             let line = whole[..cut].trim_end().lines().count();
-            assert!(
-                error.starts_with(&format!("h.edn:{line}: the last line is cut off")),
-                "{cut}: {error}"
-            );
+            assert!(error.starts_with(&format!("h.edn:{line}: the last line is cut off")), "{cut}: {error}");
         }
     }
 
@@ -550,10 +514,7 @@ mod tests {
             ("\n\n[] []", "something follows"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(
-                error.starts_with("h.edn:3: ") && error.contains(says),
-                "{text}: {error}"
-            );
+            assert!(error.starts_with("h.edn:3: ") && error.contains(says), "{text}: {error}");
         }
         assert!(events("h", b"{:process 0 :f \xff\xff}", false).is_err());
         assert!(events("h", b"\x00\x01\x02\xff", false).is_err());

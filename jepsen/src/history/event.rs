@@ -340,8 +340,13 @@ impl Event {
         self.line
     }
 
+    /// Gives it an index if it has none.
+    pub(crate) fn index_or(&mut self, index: u64) {
+        self.index.get_or_insert(index);
+    }
+
     /// Replaces key and value, as the reader of independent tuples does.
-    pub fn set_key_value(&mut self, key: Value, value: Value) {
+    pub(crate) fn set_key_value(&mut self, key: Value, value: Value) {
         self.key = Some(key);
         self.value = Some(value);
     }

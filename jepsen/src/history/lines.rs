@@ -30,11 +30,7 @@ pub struct Writer<W: Write> {
 impl<W: Write> Writer<W> {
     /// A writer that numbers from 0. Hand it something buffered, and [`Writer::flush`] when it matters.
     pub fn new(output: W) -> Self {
-        Writer {
-            output,
-            next: 0,
-            line: Vec::new(),
-        }
+        Writer { output, next: 0, line: Vec::new() }
     }
 
     /// Writes one event as one line in one `write`, and returns the index it was given (its own, if it has one).
@@ -116,13 +112,7 @@ pub struct Reader<R: BufRead> {
 impl<R: BufRead> Reader<R> {
     /// A reader whose messages call the input `file`.
     pub fn new(file: impl Into<String>, input: R) -> Self {
-        Reader {
-            file: file.into(),
-            input,
-            line: 0,
-            buffer: Vec::new(),
-            failed: false,
-        }
+        Reader { file: file.into(), input, line: 0, buffer: Vec::new(), failed: false }
     }
 
     fn read(&mut self) -> Result<Option<Event>, ReadError> {
@@ -131,10 +121,7 @@ impl<R: BufRead> Reader<R> {
             let length = self
                 .input
                 .read_until(b'\n', &mut self.buffer)
-                .map_err(|source| ReadError::Io {
-                    file: self.file.clone(),
-                    source,
-                })?;
+                .map_err(|source| ReadError::Io { file: self.file.clone(), source })?;
             if length == 0 {
                 return Ok(None);
             }
@@ -156,14 +143,8 @@ impl<R: BufRead> Reader<R> {
         }
         // serde_json counts lines too; within one line only its column means anything.
         let text = error.to_string();
-        let reason = text
-            .rsplit_once(" at line ")
-            .map_or(text.as_str(), |(reason, _)| reason);
-        ReadError::Malformed {
-            file,
-            line,
-            reason: format!("column {}: {reason}", error.column()),
-        }
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+        ReadError::Malformed { file, line, reason: format!("column {}: {reason}", error.column()) }
     }
 }
 
@@ -201,10 +182,7 @@ mod tests {
             Event::info(3, "write").key("k").error("timeout"),
             Event::nemesis("partition").value([["n1"], ["n2"]]),
             Event::invoke(4, "read").key(7).phase("final").extra("attempt", 2),
-            Event::ok(4, "read")
-                .key(7)
-                .value(Vec::<i64>::new())
-                .phase("final"),
+            Event::ok(4, "read").key(7).value(Vec::<i64>::new()).phase("final"),
         ];
         let mut writer = Writer::new(Vec::new());
         for event in &events {
@@ -226,10 +204,7 @@ mod tests {
                 .unwrap();
         assert_eq!(events[0].process(), &Process::NEMESIS);
         assert_eq!(events[0].kind(), Kind::Info);
-        assert_eq!(
-            events[0].extra_of("colour").unwrap().to_string(),
-            "{a [1.5 true]}"
-        );
+        assert_eq!(events[0].extra_of("colour").unwrap().to_string(), "{a [1.5 true]}");
     }
 
     #[test]
@@ -237,22 +212,12 @@ mod tests {
         let text = "{\"type\":\"invoke\",\"process\":0,\"f\":\"read\"}\n{\"type\":\"ok\",\"proc";
         let error = History::from_lines("run.jsonl", text.as_bytes()).unwrap_err();
         assert!(matches!(&error, ReadError::Truncated { line: 2, .. }), "{error}");
-        assert!(
-            error
-                .to_string()
-                .starts_with("run.jsonl:2: the last line is cut off"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("run.jsonl:2: the last line is cut off"), "{error}");
     }
 
     #[test]
     fn a_whole_last_line_needs_no_newline() {
-        assert_eq!(
-            read("{\"type\":\"invoke\",\"process\":0,\"f\":\"read\"}")
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(read("{\"type\":\"invoke\",\"process\":0,\"f\":\"read\"}").unwrap().len(), 1);
     }
 
     #[test]
@@ -261,10 +226,7 @@ mod tests {
             ("[]\n", "expected an event"),
             ("{\"process\":0,\"f\":\"read\"}\n", "needs \"type\""),
             ("{\"type\":\"ok\",\"f\":\"read\"}\n", "needs \"process\""),
-            (
-                "{\"type\":\"okay\",\"process\":0}\n",
-                "must be invoke, ok, fail or info",
-            ),
+            ("{\"type\":\"okay\",\"process\":0}\n", "must be invoke, ok, fail or info"),
             ("{\"type\":\"ok\",\"process\":[]}\n", "must be a number or a name"),
             ("{\"type\":\"ok\",\"process\":0,\"seen\":3}\n", "must be a list"),
             ("\u{1}\u{2}\n", "expected value"),
@@ -280,10 +242,7 @@ mod tests {
 
     #[test]
     fn hostile_nesting_is_an_error_and_not_a_crash() {
-        let text = format!(
-            "{{\"type\":\"ok\",\"process\":0,\"value\":{}\n",
-            "[".repeat(1_000_000)
-        );
+        let text = format!("{{\"type\":\"ok\",\"process\":0,\"value\":{}\n", "[".repeat(1_000_000));
         assert!(matches!(read(&text), Err(ReadError::Malformed { line: 1, .. })));
     }
 

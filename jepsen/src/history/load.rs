@@ -53,10 +53,7 @@ impl Load {
     pub fn path(self, path: impl AsRef<Path>) -> Result<History, ReadError> {
         let path = path.as_ref();
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| ReadError::Io {
-            file: file.clone(),
-            source,
-        })?;
+        let bytes = std::fs::read(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
         self.bytes(&file, &bytes)
     }
 
@@ -66,20 +63,17 @@ impl Load {
     /// The first line that is no event.
     pub fn bytes(self, file: &str, bytes: &[u8]) -> Result<History, ReadError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let format = if self.format == Format::Auto {
-            detect(bytes)
-        } else {
-            self.format
-        };
+        let format = if self.format == Format::Auto { detect(bytes) } else { self.format };
         let events = match format {
             Format::Lines => Reader::new(file, bytes).collect::<Result<Vec<_>, _>>()?,
             Format::Json => edn::events(file, bytes, true)?,
             Format::Edn | Format::Auto => edn::events(file, bytes, false)?,
             Format::Log => log::events(file, bytes)?,
         };
-        let mut history = History::new(file);
-        history.events.reserve_exact(events.len());
-        events.into_iter().for_each(|event| history.push(event));
+        let mut history = History { source: file.to_owned(), events };
+        for (position, event) in (0u64..).zip(&mut history.events) {
+            event.index_or(position);
+        }
         if match self.independent {
             Independent::Yes => true,
             Independent::No => false,
@@ -99,10 +93,7 @@ fn detect(bytes: &[u8]) -> Format {
         match rest.split_first()? {
             (b',', after) => rest = after,
             (b';', after) => {
-                rest = &after[after
-                    .iter()
-                    .position(|byte| *byte == b'\n')
-                    .unwrap_or(after.len())..]
+                rest = &after[after.iter().position(|byte| *byte == b'\n').unwrap_or(after.len())..]
             }
             (byte, after) => {
                 rest = after;
@@ -181,20 +172,12 @@ mod tests {
     }
 
     fn keys(text: &str, independent: Independent) -> Vec<String> {
-        let load = Load {
-            independent,
-            ..Load::default()
-        };
+        let load = Load { independent, ..Load::default() };
         let show = |event: &Event| {
             let or_none = |value: Option<&Value>| value.map_or("-".to_owned(), ToString::to_string);
             format!("{} {}", or_none(event.key_of()), or_none(event.value_of()))
         };
-        load.bytes("t", text.as_bytes())
-            .unwrap()
-            .events
-            .iter()
-            .map(show)
-            .collect()
+        load.bytes("t", text.as_bytes()).unwrap().events.iter().map(show).collect()
     }
 
     #[test]

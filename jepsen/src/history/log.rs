@@ -16,20 +16,10 @@ const MARK: &str = "jepsen.util - ";
 /// # Errors
 /// The first line that looks like an event and is none.
 pub(crate) fn events(file: &str, input: &[u8]) -> Result<Vec<Event>, ReadError> {
-    let malformed = |line, reason| ReadError::Malformed {
-        file: file.to_owned(),
-        line,
-        reason,
-    };
+    let malformed = |line, reason| ReadError::Malformed { file: file.to_owned(), line, reason };
     let text = std::str::from_utf8(input).map_err(|error| {
-        let lines = input[..error.valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
-        malformed(
-            u32::try_from(lines + 1).unwrap_or(u32::MAX),
-            "not UTF-8 text".to_owned(),
-        )
+        let lines = input[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        malformed(u32::try_from(lines + 1).unwrap_or(u32::MAX), "not UTF-8 text".to_owned())
     })?;
     let is_marked = text.contains(MARK);
     let mut events = Vec::new();
@@ -39,11 +29,7 @@ pub(crate) fn events(file: &str, input: &[u8]) -> Result<Vec<Event>, ReadError> 
             None if is_marked || text.trim().is_empty() => continue,
             None => text,
         };
-        events.push(
-            event(text)
-                .map_err(|reason| malformed(line, reason))?
-                .line_at(line),
-        );
+        events.push(event(text).map_err(|reason| malformed(line, reason))?.line_at(line));
     }
     Ok(events)
 }
@@ -65,11 +51,7 @@ fn event(text: &str) -> Result<Event, String> {
     let is_reason =
         rest.trim_start().starts_with(':') && !matches!(fields.kind(), Some(Kind::Invoke | Kind::Ok));
     let mut values = edn::values(rest)?.into_iter();
-    let (value, error) = if is_reason {
-        (None, values.next())
-    } else {
-        (values.next(), values.next())
-    };
+    let (value, error) = if is_reason { (None, values.next()) } else { (values.next(), values.next()) };
     fields.set("value", value.unwrap_or(Value::Null))?;
     if let Some(error) = error {
         fields.set("error", error)?;
@@ -87,11 +69,8 @@ mod tests {
                     INFO  jepsen.util - 3\t:info\t:cas\t:timed-out\nINFO  jepsen.util - :nemesis\t:info\t:start\tnil\n";
         let events = events("l", text.as_bytes()).unwrap();
         let shown: Vec<_> = events.iter().map(ToString::to_string).collect();
-        let expected = [
-            "process 3 invoke cas [1 2]",
-            "process 3 info cas nil",
-            "process nemesis info start nil",
-        ];
+        let expected =
+            ["process 3 invoke cas [1 2]", "process 3 info cas nil", "process nemesis info start nil"];
         assert_eq!(shown, expected);
         assert_eq!(events[1].error_of().unwrap().to_string(), "timed-out");
         assert_eq!((events[0].line(), events[2].line()), (2, 4));
@@ -108,9 +87,6 @@ mod tests {
         let error = events("l", b"jepsen.util - 0 :ok :read 1\njepsen.util - 0 :oh :read 1").unwrap_err();
         assert!(error.to_string().starts_with("l:2: \"type\" must be"), "{error}");
         let error = events("l", b"jepsen.util - 0 :ok").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "l:1: expected: process, stage, function, value"
-        );
+        assert_eq!(error.to_string(), "l:1: expected: process, stage, function, value");
     }
 }

@@ -35,20 +35,16 @@ impl History {
     /// An empty history that messages will call `source`.
     #[must_use]
     pub fn new(source: impl Into<String>) -> Self {
-        History {
-            source: source.into(),
-            events: Vec::new(),
-        }
+        History { source: source.into(), events: Vec::new() }
     }
 
     /// Appends an event; one without an index gets its position as index.
     pub fn push(&mut self, event: Event) {
         let index = self.events.len() as u64;
-        self.events.push(if event.index().is_none() {
-            event.index_at(index)
-        } else {
-            event
-        });
+        self.events.push(event);
+        if let Some(event) = self.events.last_mut() {
+            event.index_or(index);
+        }
     }
 
     /// Reads a whole history of JSON lines.

@@ -141,18 +141,12 @@ pub enum PairError {
 /// Pairs every client's events. See [`History::operations`].
 pub(super) fn pair(history: &History) -> Result<Vec<Operation<'_>>, PairError> {
     if u32::try_from(history.events.len()).is_err() {
-        return Err(PairError::TooLong {
-            file: history.source.clone(),
-        });
+        return Err(PairError::TooLong { file: history.source.clone() });
     }
     let place = |position: u32| {
         let event = &history.events[position as usize];
         match event.line() {
-            0 => format!(
-                "{}: event {}",
-                history.source,
-                event.index().unwrap_or(position.into())
-            ),
+            0 => format!("{}: event {}", history.source, event.index().unwrap_or(position.into())),
             line => format!("{}:{line}", history.source),
         }
     };
@@ -162,13 +156,7 @@ pub(super) fn pair(history: &History) -> Result<Vec<Operation<'_>>, PairError> {
         let Process::Client(client) = *event.process() else {
             continue;
         };
-        let describe = || {
-            (
-                place(position),
-                event.process().to_string(),
-                event.f().to_string(),
-            )
-        };
+        let describe = || (place(position), event.process().to_string(), event.f().to_string());
         let slot = open.slot(client);
         if event.kind() == Kind::Invoke {
             if let Some(earlier) = *slot {
@@ -193,13 +181,7 @@ pub(super) fn pair(history: &History) -> Result<Vec<Operation<'_>>, PairError> {
         if operation.f() != event.f() {
             let (at, process, f) = describe();
             let open = place(operation.invoked);
-            return Err(PairError::Mismatch {
-                at,
-                open,
-                process,
-                f,
-                invoked: operation.f().to_string(),
-            });
+            return Err(PairError::Mismatch { at, open, process, f, invoked: operation.f().to_string() });
         }
         operation.completion = Some(event);
         operation.completed = Some(position);
@@ -254,15 +236,9 @@ mod tests {
             Event::invoke(0, "read").key("k"),
         ]);
         let operations = history.operations().unwrap();
-        let seen: Vec<_> = operations
-            .iter()
-            .map(|o| (o.invoked, o.completed, o.outcome))
-            .collect();
+        let seen: Vec<_> = operations.iter().map(|o| (o.invoked, o.completed, o.outcome)).collect();
         use Outcome::{Ok, Unknown};
-        assert_eq!(
-            seen,
-            [(0, Some(4), Unknown), (1, Some(3), Ok), (5, None, Unknown)]
-        );
+        assert_eq!(seen, [(0, Some(4), Unknown), (1, Some(3), Ok), (5, None, Unknown)]);
         assert_eq!(operations[1].result(), Some(&Value::from(1)));
         assert_eq!(operations[0].argument(), Some(&Value::from(1)));
     }
@@ -271,20 +247,12 @@ mod tests {
     fn a_completion_without_an_invocation_names_its_line() {
         let history = history([Event::ok(2, "read").line_at(7)]);
         let error = history.operations().unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("history:7: process 2 completed \"read\""),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("history:7: process 2 completed \"read\""), "{error}");
     }
 
     #[test]
     fn two_open_calls_on_one_process_name_both_lines() {
-        let history = history([
-            Event::invoke(2, "read").line_at(3),
-            Event::invoke(2, "write").line_at(4),
-        ]);
+        let history = history([Event::invoke(2, "read").line_at(3), Event::invoke(2, "write").line_at(4)]);
         let error = history.operations().unwrap_err().to_string();
         assert!(
             error.starts_with("history:4: process 2 invoked \"write\"") && error.contains("history:3"),
@@ -296,9 +264,6 @@ mod tests {
     fn a_completion_of_another_function_is_an_error() {
         let history = history([Event::invoke(2, "read"), Event::ok(2, "write")]);
         let error = history.operations().unwrap_err().to_string();
-        assert!(
-            error.starts_with("history: event 1: process 2 completed \"write\""),
-            "{error}"
-        );
+        assert!(error.starts_with("history: event 1: process 2 completed \"write\""), "{error}");
     }
 }

@@ -184,9 +184,7 @@ impl<T: Into<Value>> FromIterator<T> for Value {
 
 impl<K: Into<Value>, V: Into<Value>> From<BTreeMap<K, V>> for Value {
     fn from(map: BTreeMap<K, V>) -> Self {
-        Value::Map(Box::new(
-            map.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
-        ))
+        Value::Map(Box::new(map.into_iter().map(|(k, v)| (k.into(), v.into())).collect()))
     }
 }
 
