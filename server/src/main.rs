@@ -4,7 +4,12 @@
 //! exit code or the reason why it could not do its work. What a verb prints for its user goes to stdout, logs and
 //! errors go to stderr. The core that is built in here never has the `simulation` feature, so no planted bug.
 
+mod bench;
+mod check;
 mod config;
+mod demo;
+mod load;
+mod report;
 mod serve;
 mod store;
 
@@ -34,12 +39,24 @@ enum Verb {
     Serve(serve::Args),
     /// Print every setting with its default, as a configuration file.
     Config(config::Args),
+    /// Start three nodes, load them, break them, and judge what the clients saw.
+    Demo(demo::Args),
+    /// Measure calls per second and latency for several numbers of connections.
+    Bench(bench::Args),
+    /// Judge the history of a run again.
+    Check(check::Args),
+    /// Write the report of a run again.
+    Report(report::Args),
 }
 
 fn main() -> ExitCode {
     let outcome: Result<ExitCode, Box<dyn Error>> = match Cli::parse().verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Config(args) => config::run(args),
+        Verb::Demo(args) => demo::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Report(args) => report::run(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("godown: {error}");

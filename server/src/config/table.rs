@@ -1,0 +1,148 @@
+//! The table of settings: each key once, with its default and what it means.
+//!
+//! `godown config` prints it, and the environment is read by it. A test proves that the defaults printed here are
+//! those in force.
+
+use std::fmt::Write as _;
+
+/// How a value is written in TOML.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// In quotes.
+    Text,
+    /// Bare.
+    Number,
+}
+
+use Kind::{Number, Text};
+
+/// One setting.
+pub(super) struct Setting {
+    /// The table that it stands in; empty for the top.
+    section: &'static str,
+    key: &'static str,
+    kind: Kind,
+    /// As TOML; None when it depends on something, and then `meaning` says on what.
+    default: Option<&'static str>,
+    example: &'static str,
+    meaning: &'static str,
+}
+
+impl Setting {
+    /// The setting as a line of TOML that says `value`.
+    pub(super) fn line(&self, value: &str) -> String {
+        let dot = if self.section.is_empty() { "" } else { "." };
+        let value = match self.kind {
+            Text => toml::Value::String(value.into()).to_string(),
+            Number => value.into(),
+        };
+        format!("{}{dot}{} = {value}", self.section, self.key)
+    }
+
+    fn variable(&self) -> String {
+        let section = if self.section.is_empty() { "" } else { "limits_" };
+        format!("godown_{section}{}", self.key).to_uppercase()
+    }
+}
+
+/// The setting that an environment variable overrides.
+pub(super) fn by_variable(variable: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.variable() == variable)
+}
+
+const fn top(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { section: "", key, kind, default: Some(default), example: default, meaning }
+}
+
+const fn open(key: &'static str, kind: Kind, example: &'static str, meaning: &'static str) -> Setting {
+    Setting { section: "", key, kind, default: None, example, meaning }
+}
+
+const fn limit(key: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { section: "limits", key, kind: Number, default: Some(default), example: default, meaning }
+}
+
+const SETTINGS: &[Setting] = &[
+    open("name", Text, "\"apple\"", "This node's name, unique in the cluster and for ever. It must be set."),
+    open("root", Text, "\"/var/lib/godown\"", "The data folder, created when there is none. It must be set."),
+    top(
+        "listen",
+        Text,
+        "\"127.0.0.1\"",
+        "The address to listen on. Any other than loopback is open to everybody who reaches it.",
+    ),
+    open(
+        "port",
+        Number,
+        "7000",
+        "The port for the other nodes. By default the one that this node is listed with below, or 7000.",
+    ),
+    top("httpport", Number, "3000", "The port for HTTP."),
+    top("replicas", Number, "3", "Copies of each key. The same on every node."),
+    open("r", Number, "2", "Copies that must answer a read. By default a majority of the replicas."),
+    open(
+        "w",
+        Number,
+        "2",
+        "Copies that must have a write on disk before it is acknowledged. By default a majority.",
+    ),
+    top(
+        "partitions",
+        Number,
+        "256",
+        "Shares that the keys are cut into, a power of two. The same on every node, for ever.",
+    ),
+    top("timeout_ms", Number, "5000", "How long a request may take unless it says ?timeout=."),
+    top("timeout_max_ms", Number, "60000", "The longest ?timeout= that is taken."),
+    top(
+        "sync_every_ms",
+        Number,
+        "1000",
+        "Time between two comparisons of what this node and a peer have seen.",
+    ),
+    top("body_timeout_ms", Number, "30000", "How long a client may take to send its request."),
+    top("drain_ms", Number, "10000", "How long requests in flight may take to finish after SIGTERM."),
+    top("disk_reserve_mb", Number, "64", "Writes are refused while the disk has less than this left."),
+    top("log", Text, "\"info\"", "What to log: error, warn, info, debug or trace, also by module."),
+    top("log_format", Text, "\"human\"", "How to log: human or json."),
+    limit("key_bytes", "1024", "Bytes in a key."),
+    limit("value_bytes", "1048576", "Bytes in a value."),
+    limit("content_type_bytes", "256", "Bytes in a content type."),
+    limit("siblings", "100", "Concurrent values of a key."),
+    limit("object_bytes", "8388608", "Bytes of all concurrent values of a key together."),
+    limit("calls", "1024", "Client requests in flight; one more is answered with 503."),
+    limit("peer_requests", "8192", "Requests of peers in flight; one more is refused."),
+    limit("list_page", "1000", "Keys in one page of a listing."),
+    limit("sync_bytes", "262144", "Bytes of objects in one message between replicas that catch up."),
+    limit("sync_objects", "128", "Objects in such a message."),
+    limit("connections", "4096", "HTTP connections at once; further ones wait to be accepted."),
+    limit(
+        "bodies_bytes",
+        "67108864",
+        "Bytes of request bodies in memory at once; a request beyond them is answered with 503.",
+    ),
+    limit("outbox_bytes", "8388608", "Bytes that wait for one peer; further messages to it are dropped."),
+];
+
+/// The table as a configuration file.
+pub(super) fn render() -> String {
+    let mut text = String::from(
+        "# Godown's settings with their defaults. A line that is commented out has no fixed default.\n\
+         # Each can be overridden by an environment variable: GODOWN_HTTPPORT, GODOWN_LIMITS_CALLS, ...\n",
+    );
+    let mut section = "";
+    for setting in SETTINGS {
+        if setting.section != section {
+            section = setting.section;
+            let _ = write!(text, "\n[{section}]");
+        }
+        let mark = if setting.default.is_some() { "" } else { "# " };
+        let _ = write!(text, "\n# {}\n{mark}{} = {}\n", setting.meaning, setting.key, setting.example);
+    }
+    text.push_str(
+        "\n# The nodes of the cluster; this node may stand among them. A node without a name (as in MecDB's files) is\n\
+         # asked for it when it is first reached.\n\
+         # [[node]]\n# name = \"pear\"\n# host = \"127.0.0.1\"\n# port = 8000\n",
+    );
+    text
+}
