@@ -55,12 +55,7 @@ impl Recorder {
         Ok(Recorder {
             started: Instant::now(),
             processes: AtomicU64::new(0),
-            files: Mutex::new(Files {
-                phase: Phase::Calm,
-                history,
-                latency,
-                error: None,
-            }),
+            files: Mutex::new(Files { phase: Phase::Calm, history, latency, error: None }),
         })
     }
 
@@ -80,12 +75,7 @@ impl Recorder {
         let (phase, at) = (files.phase, self.elapsed());
         let stamped = Event::invoke(process, f).at(nanoseconds(at)).phase(phase.as_str());
         files.record(&event(stamped));
-        Call {
-            process,
-            f,
-            phase,
-            at,
-        }
+        Call { process, f, phase, at }
     }
 
     /// A call is over.
@@ -187,7 +177,9 @@ mod tests {
         let operations = history.operations().unwrap();
         let told: Vec<_> = operations
             .iter()
-            .map(|operation| (operation.f().as_str(), operation.invoke.phase_of().unwrap().as_str(), operation.outcome))
+            .map(|operation| {
+                (operation.f().as_str(), operation.invoke.phase_of().unwrap().as_str(), operation.outcome)
+            })
             .collect();
         assert_eq!(told, [("write", "calm", Outcome::Ok), ("read", "killed", Outcome::Fail)]);
         assert_eq!(operations[0].seen(), ["a".into()]);

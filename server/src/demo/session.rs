@@ -80,11 +80,10 @@ impl Session {
             number,
             process: recorder.process(),
             recorder,
-            rng: Xoshiro256PlusPlus::seed_from_u64(seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            nodes: nodes
-                .iter()
-                .map(|(name, address)| (name.clone(), Mec::new(*address, TIMEOUT)))
-                .collect(),
+            rng: Xoshiro256PlusPlus::seed_from_u64(
+                seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            ),
+            nodes: nodes.iter().map(|(name, address)| (name.clone(), Mec::new(*address, TIMEOUT))).collect(),
             at: number % nodes.len(),
             keys: keys(),
             memory: Memory::default(),
@@ -142,20 +141,24 @@ impl Session {
     }
 
     async fn read(&mut self, key: &str) {
+        let number = self.number;
         let (name, mec) = &mut self.nodes[self.at];
-        let call = self.recorder.invoke(self.process, "read", |event| event.key(key).node(name.as_str()));
+        let call = self.recorder.invoke(self.process, "read", |event| {
+            event.key(key).node(name.as_str()).extra("session", number)
+        });
         match mec.get(key).await {
             Ok(got) => {
                 let values = texts(&got.values);
                 self.recorder.complete(&call, Kind::Ok, |event| {
-                    event.key(key).value(Value::List(values.iter().map(|text| text.as_str().into()).collect()))
+                    event
+                        .key(key)
+                        .value(Value::List(values.iter().map(|text| text.as_str().into()).collect()))
                 });
                 self.memory.on_read(key, got.clock, &values);
             }
             // A read changes nothing, so one without an answer did not happen.
             Err(trouble) => {
-                self.recorder
-                    .complete(&call, Kind::Fail, |event| event.key(key).error(trouble.reason()));
+                self.recorder.complete(&call, Kind::Fail, |event| event.key(key).error(trouble.reason()));
                 self.move_on();
             }
         }
@@ -185,6 +188,7 @@ impl Session {
                 .value(identity)
                 .node(name.as_str())
                 .seen(basis.covers.iter().map(String::as_str))
+                .extra("session", self.number)
         })
     }
 
@@ -229,8 +233,5 @@ const DEL_END: u32 = READ_PERCENT + DELETE_PERCENT;
 
 /// Values as text; what is none cannot have been written here and is shown as it would be printed.
 pub(super) fn texts(values: &[Vec<u8>]) -> Vec<String> {
-    values
-        .iter()
-        .map(|value| String::from_utf8_lossy(value).into_owned())
-        .collect()
+    values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
 }

@@ -5,6 +5,7 @@
 //! a panic or Ctrl-C, the children are killed when the [`Cluster`] is dropped; a paused child, too. Only a `kill -9`
 //! of this process leaves them alive.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
@@ -86,7 +87,9 @@ impl Cluster {
         let mut start = 1;
         loop {
             match Cluster::try_start(program, &folder.join(format!("start-{start}")), logs).await {
-                Err(ClusterError::Ended { log, .. }) if start < STARTS_MAX && is_about_ports(&log) => start += 1,
+                Err(ClusterError::Ended { log, .. }) if start < STARTS_MAX && is_about_ports(&log) => {
+                    start += 1
+                }
                 outcome => return outcome,
             }
         }
@@ -97,7 +100,7 @@ impl Cluster {
         let (peers, https) = ports.split_at(NODES);
         let mut nodes = Vec::with_capacity(NODES);
         for (number, (peer, http)) in peers.iter().zip(https).enumerate() {
-            let name = format!("n{}", number + 1);
+            let name = name_of(number);
             let root = folder.join(&name);
             fs::create_dir_all(&root).map_err(at(root.display().to_string()))?;
             let config = folder.join(format!("{name}.toml"));
@@ -107,7 +110,6 @@ impl Cluster {
                 log: logs.join(format!("{name}.log")),
                 name,
                 http: SocketAddr::from((Ipv4Addr::LOCALHOST, *http)),
-                root,
                 program: program.to_owned(),
                 config,
                 child: None,
@@ -132,17 +134,21 @@ fn is_about_ports(log: &str) -> bool {
 /// Ports that nobody listens on, each of them another.
 fn free_ports(count: usize) -> io::Result<Vec<u16>> {
     // All of them are held until all are known, or the system might give one twice.
-    let held: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<io::Result<_>>()?;
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<_>>()?;
     held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+fn name_of(number: usize) -> String {
+    format!("n{}", number + 1)
 }
 
 fn configuration(name: &str, port: u16, http: u16, root: &Path, peers: &[u16]) -> String {
     let root = toml::Value::from(root.display().to_string());
     let mut text = format!("name = \"{name}\"\nport = {port}\nhttpport = {http}\nroot = {root}\n");
-    for peer in peers.iter().filter(|peer| **peer != port) {
-        let _ = write!(text, "\n[[node]]\nhost = \"127.0.0.1\"\nport = {peer}\n");
+    for (number, peer) in peers.iter().enumerate().filter(|(_, peer)| **peer != port) {
+        let peer_name = name_of(number);
+        let _ = write!(text, "\n[[node]]\nname = \"{peer_name}\"\nhost = \"127.0.0.1\"\nport = {peer}\n");
     }
     text
 }
@@ -156,8 +162,6 @@ pub(crate) struct Node {
     pub(crate) http: SocketAddr,
     /// Where its log goes.
     pub(crate) log: PathBuf,
-    /// Where its data are.
-    pub(crate) root: PathBuf,
     program: PathBuf,
     config: PathBuf,
     child: Option<Child>,
@@ -176,7 +180,12 @@ impl Node {
             .open(&self.log)
             .map_err(at(self.log.display().to_string()))?;
         let output = log.try_clone().map_err(at(self.log.display().to_string()))?;
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        // Settings in the environment win over the file, and would make all nodes one.
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GODOWN_")) {
+            command.env_remove(name);
+        }
+        let child = command
             .arg("serve")
             .arg("--config")
             .arg(&self.config)
@@ -248,7 +257,8 @@ impl Node {
     fn signal(&self, signal: Signal) -> Result<(), ClusterError> {
         let Some(child) = &self.child else { return Ok(()) };
         let pid = Pid::from_child(child);
-        kill_process(pid, signal).map_err(|errno| at(format!("{} cannot be signalled", self.name))(errno.into()))
+        kill_process(pid, signal)
+            .map_err(|errno| at(format!("{} cannot be signalled", self.name))(errno.into()))
     }
 
     fn ended(&mut self) -> Result<Option<String>, ClusterError> {
@@ -285,9 +295,9 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .filter_map(|node| node["port"].as_integer())
+            .map(|node| (node["name"].as_str().unwrap(), node["port"].as_integer().unwrap()))
             .collect();
-        assert_eq!(ports, [7000, 7002]);
+        assert_eq!(ports, [("n1", 7000), ("n3", 7002)]);
     }
 
     #[test]
@@ -303,7 +313,6 @@ mod tests {
             name: "n1".to_owned(),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             log: folder.join("n1.log"),
-            root: folder.to_owned(),
             program: PathBuf::from("/bin/sh"),
             config: PathBuf::new(),
             child: Command::new("sleep").arg("600").spawn().ok(),
@@ -324,10 +333,8 @@ mod tests {
     async fn a_node_that_ends_at_once_is_reported_with_its_log() {
         let folder = tempfile::tempdir().unwrap();
         // A shell takes none of the arguments and says so.
-        let error = Cluster::start(Path::new("/bin/sh"), folder.path(), folder.path())
-            .await
-            .unwrap_err()
-            .to_string();
+        let error =
+            Cluster::start(Path::new("/bin/sh"), folder.path(), folder.path()).await.unwrap_err().to_string();
         assert!(error.contains("n1 ended by itself") && error.contains("serve"), "{error}");
     }
 }

@@ -55,14 +55,10 @@ impl<W: Write> Log<W> {
             .with_start_time(started)
             .with_base_time(started)
             .begin_log_with(&mut output, &mut serializer)?;
-        output.write_all(b"\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n")?;
-        Ok(Log {
-            output,
-            serializer,
-            interval,
-            number: 0,
-            tags: BTreeMap::new(),
-        })
+        output.write_all(
+            b"\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
+        )?;
+        Ok(Log { output, serializer, interval, number: 0, tags: BTreeMap::new() })
     }
 
     /// Counts a call that ended `at` this time since the start. Times before the current interval count into it.
@@ -97,18 +93,18 @@ impl<W: Write> Log<W> {
     fn close_interval(&mut self) -> io::Result<()> {
         let start = self.interval.saturating_mul(self.number);
         // Without headers this writes nothing of its own.
-        let mut writer = IntervalLogWriterBuilder::new()
-            .begin_log_with(&mut self.output, &mut self.serializer)?;
+        let mut writer =
+            IntervalLogWriterBuilder::new().begin_log_with(&mut self.output, &mut self.serializer)?;
         for (tag, histogram) in &mut self.tags {
             if histogram.is_empty() {
                 continue;
             }
-            writer
-                .write_histogram(histogram, start, self.interval, Tag::new(tag))
-                .map_err(|error| match error {
+            writer.write_histogram(histogram, start, self.interval, Tag::new(tag)).map_err(|error| {
+                match error {
                     IntervalLogWriterError::IoError(error) => error,
                     other => io::Error::other(format!("{other:?}")),
-                })?;
+                }
+            })?;
             histogram.reset();
         }
         Ok(())
@@ -132,7 +128,8 @@ pub(crate) fn read(log: &[u8]) -> Result<BTreeMap<String, Histogram<u64>>, LogEr
     let mut deserializer = Deserializer::new();
     // The column names are for people and for readers of comma-separated values; the parser does not know them.
     let log = without_column_names(log);
-    for (interval, entry) in IntervalLogIterator::new(&log).enumerate() {
+    let mut interval = 0;
+    for entry in IntervalLogIterator::new(&log) {
         let fail = |reason: String| LogError { interval, reason };
         let LogEntry::Interval(entry) = entry.map_err(|error| fail(format!("{error:?}")))? else {
             continue;
@@ -141,12 +138,12 @@ pub(crate) fn read(log: &[u8]) -> Result<BTreeMap<String, Histogram<u64>>, LogEr
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(entry.encoded_histogram())
             .map_err(|error| fail(error.to_string()))?;
-        let part: Histogram<u64> = deserializer
-            .deserialize(&mut bytes.as_slice())
-            .map_err(|error| fail(error.to_string()))?;
+        let part: Histogram<u64> =
+            deserializer.deserialize(&mut bytes.as_slice()).map_err(|error| fail(error.to_string()))?;
         let tag = entry.tag().map_or("", |tag| tag.as_str());
         let sum = tags.entry(tag.to_owned()).or_insert_with(histogram);
         sum.add(&part).map_err(|error| fail(error.to_string()))?;
+        interval += 1;
     }
     Ok(tags)
 }
@@ -188,10 +185,8 @@ mod tests {
             log.record(MS * at, "t", MS).unwrap();
         }
         let text = String::from_utf8(log.finish().unwrap()).unwrap();
-        let starts: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("Tag=t,")?.split(',').next())
-            .collect();
+        let starts: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("Tag=t,")?.split(',').next()).collect();
         assert_eq!(starts, ["0.000", "0.100", "0.900"], "{text}");
     }
 

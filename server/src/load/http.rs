@@ -59,12 +59,7 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// Reads a path, without headers.
     pub(crate) fn get(path: &'a str) -> Self {
-        Request {
-            method: Method::Get,
-            path,
-            headers: &[],
-            body: &[],
-        }
+        Request { method: Method::Get, path, headers: &[], body: &[] }
     }
 
     fn write(&self, host: &str, buffer: &mut Vec<u8>) {
@@ -165,11 +160,7 @@ pub(crate) struct Client {
 impl Client {
     /// A client that gives up on a call after `timeout`, connecting included.
     pub(crate) fn new(address: SocketAddr, timeout: Duration) -> Self {
-        Client {
-            address,
-            timeout,
-            connection: None,
-        }
+        Client { address, timeout, connection: None }
     }
 
     /// Sends a request and waits for the whole answer.
@@ -221,10 +212,7 @@ impl Connection {
     /// The answer, and whether the connection can be used again.
     async fn call(&mut self, request: &Request<'_>) -> Result<(Response, bool), CallError> {
         request.write(&self.host, &mut self.output);
-        self.stream
-            .write_all(&self.output)
-            .await
-            .map_err(CallError::Lost)?;
+        self.stream.write_all(&self.output).await.map_err(CallError::Lost)?;
         let head = loop {
             if let Some(head) = Head::parse(&self.input)? {
                 break head;
@@ -248,11 +236,7 @@ impl Connection {
                 self.fill().await?;
             },
         };
-        let response = Response {
-            status: head.status,
-            headers: head.headers,
-            body,
-        };
+        let response = Response { status: head.status, headers: head.headers, body };
         // Bytes beyond the answer belong to nothing that was asked for.
         Ok((response, head.stays_open && self.input.is_empty()))
     }
@@ -390,10 +374,7 @@ mod tests {
         assert_eq!(parse("HTTP/1.1\r\n\r\n"), Err(Malformed::Status));
         assert_eq!(parse("HTTP/1.1 200 OK\r\n\r\n"), Err(Malformed::Length));
         assert_eq!(parse("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), Err(Malformed::Length));
-        assert_eq!(
-            parse("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
-            Err(Malformed::TooLong)
-        );
+        assert_eq!(parse("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"), Err(Malformed::TooLong));
         assert_eq!(Head::parse(&[0xff; HEAD_BYTES_MAX + 1]), Err(Malformed::Head));
         assert_eq!(Head::parse(b"HTTP/1.1 200 \xff\r\n\r\n"), Err(Malformed::Head));
     }
@@ -487,7 +468,7 @@ mod tests {
         assert!(matches!(error, CallError::Lost(_)), "{error}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_server_is_given_up_on() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = Client::new(listener.local_addr().unwrap(), Duration::from_millis(50));

@@ -23,9 +23,13 @@ pub(crate) struct Pace {
 struct Shared {
     start: Instant,
     rate: f64,
+    beats: u64,
     due: Semaphore,
     taken: AtomicU64,
 }
+
+/// More permits than there can be workers: each worker needs one to learn that the schedule is over.
+const LAST_PERMITS: usize = 1 << 20;
 
 impl Pace {
     /// Starts a schedule of `rate` calls per second that ends after `length`.
@@ -37,13 +41,13 @@ impl Pace {
         let shared = Arc::new(Shared {
             start: Instant::now(),
             rate,
+            beats: (rate * length.as_secs_f64()) as u64,
             due: Semaphore::new(0),
             taken: AtomicU64::new(0),
         });
-        let beats = (rate * length.as_secs_f64()) as u64;
         let ticking = Arc::clone(&shared);
         // The thread ends by itself when the schedule does; nobody needs to wait for it.
-        thread::spawn(move || ticking.tick(beats));
+        thread::spawn(move || ticking.tick());
         Pace { shared }
     }
 
@@ -51,13 +55,12 @@ impl Pace {
     pub(crate) async fn next(&self) -> Option<Instant> {
         self.shared.due.acquire().await.ok()?.forget();
         let number = self.shared.taken.fetch_add(1, Ordering::Relaxed);
-        Some(self.shared.due_at(number))
+        (number < self.shared.beats).then(|| self.shared.due_at(number))
     }
 
-    /// Ends the schedule now; calls that are due and not taken are dropped.
-    pub(crate) fn stop(&self) -> usize {
-        self.shared.due.close();
-        self.shared.due.available_permits()
+    /// How many calls of the schedule nobody has taken.
+    pub(crate) fn left(&self) -> u64 {
+        self.shared.beats.saturating_sub(self.shared.taken.load(Ordering::Relaxed))
     }
 }
 
@@ -66,16 +69,17 @@ impl Shared {
         self.start + Duration::from_secs_f64(number as f64 / self.rate)
     }
 
-    fn tick(&self, beats: u64) {
+    fn tick(&self) {
         let mut done = 0;
-        while done < beats && !self.due.is_closed() {
+        while done < self.beats {
             thread::sleep(self.due_at(done).saturating_duration_since(Instant::now()));
             // A sleep that took too long owes several beats.
             let elapsed = self.start.elapsed().as_secs_f64();
-            let owed = ((elapsed * self.rate) as u64 + 1).min(beats) - done;
+            let owed = ((elapsed * self.rate) as u64 + 1).min(self.beats) - done;
             self.due.add_permits(owed as usize);
             done += owed;
         }
+        self.due.add_permits(LAST_PERMITS);
     }
 }
 
@@ -98,10 +102,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopped_schedule_gives_no_more_calls() {
-        let pace = Pace::start(1.0, Duration::from_secs(60));
-        assert!(pace.next().await.is_some());
-        assert_eq!(pace.stop(), 0);
-        assert_eq!(pace.next().await, None);
+    async fn a_schedule_ends_for_every_worker() {
+        let pace = Pace::start(1_000.0, Duration::from_millis(3));
+        assert_eq!(pace.left(), 3);
+        for left in (0..3).rev() {
+            assert!(pace.next().await.is_some());
+            assert_eq!(pace.left(), left);
+        }
+        for _ in 0..4 {
+            assert_eq!(pace.next().await, None);
+        }
     }
 }

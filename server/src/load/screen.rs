@@ -24,10 +24,7 @@ impl Screen {
             .progress_chars("=> ");
         bar.set_style(style);
         bar.enable_steady_tick(Duration::from_millis(100));
-        Screen {
-            bar,
-            started: Instant::now(),
-        }
+        Screen { bar, started: Instant::now() }
     }
 
     /// Prints a line that stays.
@@ -67,7 +64,7 @@ pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -98,10 +95,8 @@ mod tests {
     fn numbers_and_durations_read_well() {
         let texts = [0, 999, 1_000, 1_234_567].map(thousands);
         assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
-        let texts = [7, 1_000, 830_400, 999_700, 1_236_000, 12_360_000, 999_600_000, 61e9 as u64].map(duration);
-        assert_eq!(
-            texts,
-            ["7 ns", "1.00 µs", "830 µs", "1.00 ms", "1.24 ms", "12.4 ms", "1.00 s", "61.0 s"]
-        );
+        let texts =
+            [7, 1_000, 830_400, 999_700, 1_236_000, 12_360_000, 999_600_000, 61e9 as u64].map(duration);
+        assert_eq!(texts, ["7 ns", "1.00 µs", "830 µs", "1.00 ms", "1.24 ms", "12.4 ms", "1.00 s", "61.0 s"]);
     }
 }

@@ -164,14 +164,12 @@ impl Results {
     }
 }
 
-/// Everything that a run folder holds.
+/// What a report needs of a run folder.
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) run: Run,
     pub(crate) results: Results,
     pub(crate) history: History,
-    /// Latencies by tag, `operation.phase`.
-    pub(crate) latency: BTreeMap<String, Histogram<u64>>,
 }
 
 /// Why a run folder cannot be read or written.
@@ -228,7 +226,9 @@ impl Folder {
             let path = parent.join(&name);
             match fs::create_dir(&path) {
                 Ok(()) => return Ok((Folder { path }, name)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => name = format!("{stem}-{attempt}"),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    name = format!("{stem}-{attempt}")
+                }
                 Err(error) => return Err(fail(&path)(error)),
             }
         }
@@ -280,10 +280,7 @@ impl Folder {
     /// The line that cannot be read.
     pub(crate) fn read_history(&self) -> Result<History, RunError> {
         let path = self.history();
-        let file = fs::File::open(&path).map_err(|source| RunError::Io {
-            path: path.clone(),
-            source,
-        })?;
+        let file = fs::File::open(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
         Ok(History::from_lines(&path.display().to_string(), BufReader::new(file))?)
     }
 
@@ -294,13 +291,10 @@ impl Folder {
     pub(crate) fn read_latency(&self) -> Result<BTreeMap<String, Histogram<u64>>, RunError> {
         let path = self.latency();
         let bytes = self.bytes("latency.hlog")?;
-        hlog::read(&bytes).map_err(|error| RunError::Malformed {
-            path,
-            reason: error.to_string(),
-        })
+        hlog::read(&bytes).map_err(|error| RunError::Malformed { path, reason: error.to_string() })
     }
 
-    /// Reads everything but the report.
+    /// Reads what a report needs.
     ///
     /// # Errors
     /// The file that is missing or cannot be read.
@@ -309,24 +303,19 @@ impl Folder {
             run: self.read_json("run.json")?,
             results: self.read_json("results.json")?,
             history: self.read_history()?,
-            latency: self.read_latency()?,
         })
     }
 
     fn write_json(&self, file: &str, value: &impl Serialize) -> Result<(), RunError> {
-        let mut text = serde_json::to_vec_pretty(value).map_err(|error| RunError::Malformed {
-            path: self.path.join(file),
-            reason: error.to_string(),
-        })?;
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(|error| RunError::Malformed { path: self.path.join(file), reason: error.to_string() })?;
         text.push(b'\n');
         self.write(file, &text).map(drop)
     }
 
     fn read_json<T: serde::de::DeserializeOwned>(&self, file: &str) -> Result<T, RunError> {
-        serde_json::from_slice(&self.bytes(file)?).map_err(|error| RunError::Malformed {
-            path: self.path.join(file),
-            reason: error.to_string(),
-        })
+        serde_json::from_slice(&self.bytes(file)?)
+            .map_err(|error| RunError::Malformed { path: self.path.join(file), reason: error.to_string() })
     }
 
     fn write(&self, file: &str, bytes: &[u8]) -> Result<PathBuf, RunError> {
@@ -380,19 +369,10 @@ pub(crate) fn commit() -> Option<String> {
 pub(crate) fn versions() -> BTreeMap<String, String> {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let system = rustix::system::uname();
     [
         ("godown", env!("CARGO_PKG_VERSION").to_owned()),
         ("build", build.to_owned()),
-        (
-            "system",
-            format!(
-                "{} {} {}",
-                system.sysname().to_string_lossy(),
-                system.release().to_string_lossy(),
-                std::env::consts::ARCH
-            ),
-        ),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
         ("processors", processors.to_string()),
     ]
     .map(|(name, version)| (name.to_owned(), version))

@@ -63,10 +63,7 @@ pub(crate) fn rows(
             let histogram = latency
                 .get(&format!("{operation}.{}", phase.as_str()))
                 .filter(|histogram| !histogram.is_empty());
-            let (failed, unknown) = troubles
-                .get(&(operation, phase.as_str()))
-                .copied()
-                .unwrap_or_default();
+            let (failed, unknown) = troubles.get(&(operation, phase.as_str())).copied().unwrap_or_default();
             if histogram.is_none() && failed + unknown == 0 {
                 continue;
             }
@@ -88,17 +85,8 @@ pub(crate) fn rows(
 }
 
 /// The column names of [`cells`].
-pub(crate) const COLUMNS: [&str; 9] = [
-    "operation",
-    "phase",
-    "calls",
-    "p50",
-    "p99",
-    "p99.9",
-    "max",
-    "refused",
-    "unknown",
-];
+pub(crate) const COLUMNS: [&str; 9] =
+    ["operation", "phase", "calls", "p50", "p99", "p99.9", "max", "refused", "unknown"];
 
 /// A row as text, column by column.
 pub(crate) fn cells(row: &Row) -> [String; COLUMNS.len()] {

@@ -1,0 +1,247 @@
+//! `godown demo`: a cluster, clients, disasters, a verdict.
+//!
+//! Three real nodes are started as child processes. Sessions read, write and delete over HTTP while one node
+//! is killed and started again and another is paused and resumed. Then the load ends, the nodes get time to agree, each
+//! is asked what it holds, and the checker judges everything that the clients saw: was a write lost, did
+//! a deleted value return, do the nodes agree? The run folder keeps all of it. The exit code is the verdict:
+//! 0 valid, 1 violated, 2 unknown or no run at all.
+
+mod memory;
+mod recorder;
+mod rest;
+mod script;
+mod session;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use godown_jepsen::check;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::check::{UNKNOWN, exit_code};
+use crate::load::cluster::{Cluster, NODES};
+use crate::load::screen::{Screen, print, thousands};
+use crate::report::run::{Folder, Results, Run, timestamp};
+use crate::report::{self, table};
+use recorder::Recorder;
+use script::Story;
+use session::Session;
+
+/// How much longer than the load a run takes, for the bar.
+const AFTER: Duration = Duration::from_secs(2);
+
+/// The flags of `godown demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long the clients work, in seconds.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..=3_600))]
+    seconds: u64,
+    /// How many clients work at the same time.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=256))]
+    sessions: u64,
+    /// What the clients' choices are drawn from; random if not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The folder in which the run's folder is made.
+    #[arg(long, default_value = "runs")]
+    run_dir: PathBuf,
+    /// Leave the cluster up after the verdict, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// None: a run that cannot be made says why on stderr and has the exit code of an unknown verdict.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let outcome = local.block_on(&runtime, async {
+        let (code, kept) = tokio::select! {
+            outcome = demo(&args) => outcome?,
+            signal = interrupted() => return Err(signal.into()),
+        };
+        if let Some(cluster) = kept {
+            interrupted().await;
+            drop(cluster);
+        }
+        Ok::<_, Box<dyn Error>>(code)
+    });
+    outcome.or_else(|error| {
+        eprintln!("godown demo: {error}");
+        Ok(UNKNOWN.into())
+    })
+}
+
+/// A cluster that outlives its run, and its data.
+type Kept = (Cluster, TempDir);
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "interrupted; the nodes are stopped",
+        _ = terminate.recv() => "terminated; the nodes are stopped",
+    }
+}
+
+async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => SysRng.try_next_u64()?,
+    };
+    let started = SystemTime::now();
+    let (folder, name) = Folder::create(&args.run_dir, "demo", started)?;
+    let data = tempfile::Builder::new().prefix("godown-demo-").tempdir()?;
+    let length = Duration::from_secs(args.seconds);
+    let screen = Screen::new(length + AFTER, false);
+    screen.line(&format!("Godown demo: {NODES} nodes, {} client sessions, seed {seed}", args.sessions));
+
+    screen.say("starting the nodes");
+    let program = std::env::current_exe()?;
+    let mut cluster = Cluster::start(&program, data.path(), folder.path()).await?;
+    let nodes: Vec<(String, SocketAddr)> =
+        cluster.nodes.iter().map(|node| (node.name.clone(), node.http)).collect();
+
+    let recorder = Rc::new(Recorder::new(&folder.history(), &folder.latency())?);
+    let mut story = Story::new(&recorder, &screen);
+    let names: Vec<String> = nodes.iter().map(|(name, address)| format!("{name} on {address}")).collect();
+    story.tell(format!("all nodes are ready: {}", names.join(", ")));
+    let load_s = load(args, seed, &nodes, &recorder, &mut story, &mut cluster).await?;
+    recorder.check()?;
+
+    story.tell("the load is over; waiting until all nodes show the same");
+    let keys = session::keys();
+    let equal_after = rest::until_equal(&nodes, &keys, &screen).await;
+    story.tell(match equal_after {
+        Some(_) => "all nodes show the same, and go on doing so".to_owned(),
+        None => "the nodes still differ; the final reads will say where".to_owned(),
+    });
+    rest::record(&recorder, &nodes, &keys).await;
+
+    let (phases, faults, timeline) = story.end(load_s);
+    let recorder = Rc::into_inner(recorder).ok_or("a session outlived the load")?;
+    recorder.finish()?;
+    let run = Run {
+        name,
+        what: "demo".to_owned(),
+        started: timestamp(started),
+        command: format!("godown demo --seconds {} --sessions {} --seed {seed}", args.seconds, args.sessions),
+        seed,
+        commit: report::run::commit(),
+        settings: settings(args),
+        versions: report::run::versions(),
+        nodes: nodes.iter().map(|(name, _)| name.clone()).collect(),
+        load_s,
+        phases,
+        faults,
+        timeline,
+    };
+    folder.write_run(&run)?;
+    screen.say("judging the history");
+    let code = judge(&folder, equal_after, &screen)?;
+    if args.keep {
+        invite(&nodes, &keys);
+    }
+    Ok((code, args.keep.then_some((cluster, data))))
+}
+
+/// Lets the sessions work while the script is played, and says how long that was, in seconds.
+async fn load(
+    args: &Args,
+    seed: u64,
+    nodes: &[(String, SocketAddr)],
+    recorder: &Rc<Recorder>,
+    story: &mut Story<'_>,
+    cluster: &mut Cluster,
+) -> Result<f64, Box<dyn Error>> {
+    let (stop, stopped) = watch::channel(false);
+    let sessions: Vec<_> = (0..args.sessions as usize)
+        .map(|number| {
+            let session = Session::new(number, seed, Rc::clone(recorder), nodes);
+            tokio::task::spawn_local(session.run(stopped.clone()))
+        })
+        .collect();
+    let played = script::play(story, cluster, Duration::from_secs(args.seconds)).await;
+    let load_s = recorder.elapsed().as_secs_f64();
+    // Nobody listens any more only if every session has ended, which is what is wanted.
+    let _ = stop.send(true);
+    for session in sessions {
+        session.await?;
+    }
+    played?;
+    Ok(load_s)
+}
+
+/// Checks the history, writes results and report, and says all of it.
+fn judge(
+    folder: &Folder,
+    equal_after: Option<Duration>,
+    screen: &Screen,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let history = folder.read_history()?;
+    let judgement = check::run(&history, check::Model::Siblings, &check::Options::default())?;
+    let results = Results {
+        equal_after_s: equal_after.map(|after| after.as_secs_f64()),
+        latency: table::rows(&history, &folder.read_latency()?)?,
+        ..Results::new(&judgement)?
+    };
+    folder.write_results(&results)?;
+    let report = report::write(folder.path())?;
+    screen.finish();
+
+    let calls: u64 = results.latency.iter().map(|row| row.count + row.failed + row.unknown).sum();
+    let rows: Vec<_> = results.latency.iter().map(table::cells).collect();
+    print(&format!("\nLatency of successful calls ({} calls in all)\n", thousands(calls)));
+    print(&table::align(table::COLUMNS, &rows, 2));
+    print(judgement.to_string().trim_end());
+    print(&format!("\nVerdict: {}", judgement.verdict));
+    print(&format!("Run:     {}", folder.path().display()));
+    print(&format!("Report:  {}", absolute(&report).display()));
+    Ok(exit_code(judgement.verdict).into())
+}
+
+/// A path that a browser takes; the path itself if it has no absolute form.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn invite(nodes: &[(String, SocketAddr)], keys: &[String]) {
+    let key = keys.first().map_or("k", String::as_str);
+    print("\nThe cluster is up until Ctrl-C. Try:\n");
+    for (_, address) in nodes {
+        print(&format!("  curl -i http://{address}/mec/{key}"));
+    }
+    if let Some((_, address)) = nodes.first() {
+        print(&format!(
+            "  curl -i -X PUT -H 'Content-Type: text/plain' -d hello http://{address}/mec/greeting"
+        ));
+    }
+}
+
+fn settings(args: &Args) -> BTreeMap<String, String> {
+    let keys = format!("{} hot, {} cold", session::HOT, session::COLD);
+    [
+        ("nodes", NODES.to_string()),
+        ("replicas, r, w", "3, 2, 2 (final reads: r = 1)".to_owned()),
+        ("sessions", format!("{}, closed loop with think time", args.sessions)),
+        ("keys", keys),
+        ("load", format!("{} s", args.seconds)),
+        ("timeout of a call", format!("{} ms", session::TIMEOUT.as_millis())),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}

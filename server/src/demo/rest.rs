@@ -1,0 +1,129 @@
+//! After the load: waiting until the nodes show the same, and asking each of them for the record.
+//!
+//! A usual read through any node joins what a quorum holds, so it would hide a replica that lags behind. The reads
+//! here ask for a quorum of one: the node that is asked answers from its own disk. Reads repair what they find stale,
+//! so this is no measure of how well anti-entropy works alone; it is the question whether the nodes come to agree.
+//! Equal once is not enough, since a write with unknown outcome may still arrive: the answers must be
+//! the same on all nodes in two rounds that are further apart than a call can take. Whatever the waiting says, the final
+//! reads are then recorded, and the checks judge those.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use godown_jepsen::history::{Kind, Value};
+use tokio::time::{Instant, sleep};
+
+use super::recorder::Recorder;
+use super::session::{TIMEOUT, texts};
+use crate::load::mec::Mec;
+use crate::load::screen::Screen;
+use crate::report::phase::Phase;
+
+/// How long the nodes may take to agree.
+const AGREE_MAX: Duration = Duration::from_secs(20);
+/// How far apart two equal rounds must be: longer than any call that was under way may still work.
+const APART: Duration = Duration::from_millis(1_200);
+/// How often an unequal cluster is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often a final read is tried.
+const TRIES: usize = 3;
+
+/// What every node shows of every key, in the order of the keys, then of the nodes; nothing where none answered.
+type Round = Vec<Vec<Option<BTreeSet<String>>>>;
+
+/// Asks all nodes again and again until they agree for good, and says how long that took; nothing if they never did.
+pub(super) async fn until_equal(
+    nodes: &[(String, SocketAddr)],
+    keys: &[String],
+    screen: &Screen,
+) -> Option<Duration> {
+    let started = Instant::now();
+    let mut clients: Vec<Mec> = nodes.iter().map(|(_, address)| Mec::new(*address, TIMEOUT)).collect();
+    let mut equal: Option<(Instant, Round)> = None;
+    while started.elapsed() < AGREE_MAX {
+        let asked = Instant::now();
+        let round = ask(&mut clients, keys).await;
+        let unequal = round.iter().filter(|nodes| !is_equal(nodes)).count();
+        if unequal > 0 {
+            screen.say(format!("waiting: the nodes differ on {unequal} of {} keys", keys.len()));
+            equal = None;
+            sleep(AGAIN).await;
+            continue;
+        }
+        match &equal {
+            Some((since, before)) if *before == round => {
+                if asked - *since >= APART {
+                    return Some(*since - started);
+                }
+            }
+            // Equal for the first time, or equal and yet different from before: something came late.
+            _ => equal = Some((asked, round)),
+        }
+        screen.say("the nodes are equal; looking again");
+        sleep(AGAIN).await;
+    }
+    None
+}
+
+async fn ask(clients: &mut [Mec], keys: &[String]) -> Round {
+    let mut round = Vec::with_capacity(keys.len());
+    for key in keys {
+        let mut answers = Vec::with_capacity(clients.len());
+        for client in &mut *clients {
+            let answer = client.get_one(key).await.ok();
+            answers.push(answer.map(|got| texts(&got.values).into_iter().collect()));
+        }
+        round.push(answers);
+    }
+    round
+}
+
+/// Whether all nodes answered, and the same.
+fn is_equal(nodes: &[Option<BTreeSet<String>>]) -> bool {
+    nodes.iter().all(|node| node.is_some() && *node == nodes[0])
+}
+
+/// Reads every key on every node, for the record.
+pub(super) async fn record(recorder: &Recorder, nodes: &[(String, SocketAddr)], keys: &[String]) {
+    recorder.enter(Phase::Final);
+    for (name, address) in nodes {
+        let mut client = Mec::new(*address, TIMEOUT);
+        let process = recorder.process();
+        for key in keys {
+            for _ in 0..TRIES {
+                let call =
+                    recorder.invoke(process, "read", |event| event.key(key.as_str()).node(name.as_str()));
+                match client.get_one(key).await {
+                    Ok(got) => {
+                        let values = texts(&got.values).into_iter().map(Value::from).collect();
+                        recorder.complete(&call, Kind::Ok, |event| {
+                            event.key(key.as_str()).value(Value::List(values)).phase(Phase::Final.as_str())
+                        });
+                        break;
+                    }
+                    Err(trouble) => recorder
+                        .complete(&call, Kind::Fail, |event| event.key(key.as_str()).error(trouble.reason())),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(values: &[&str]) -> Option<BTreeSet<String>> {
+        Some(values.iter().map(|value| (*value).to_owned()).collect())
+    }
+
+    #[test]
+    fn nodes_are_equal_only_if_all_answer_and_the_same() {
+        assert!(is_equal(&[set(&["a", "b"]), set(&["b", "a"])]));
+        assert!(is_equal(&[set(&[]), set(&[]), set(&[])]));
+        assert!(!is_equal(&[set(&["a"]), set(&[]), set(&["a"])]));
+        assert!(!is_equal(&[None, None]), "silence is no agreement");
+        assert!(!is_equal(&[set(&["a"]), None]));
+    }
+}
