@@ -260,6 +260,10 @@ impl Cx<'_> {
         let mut rows: Vec<Row> = Vec::with_capacity(dropped.len() + 1);
         rows.push(stored::checkpoint_row(write.partition, &checkpoint));
         rows.extend(dropped.iter().map(|&dot| stored::log_removal(write.partition, dot)));
+        if write.absorbed.is_some() && !self.shared.life_stored {
+            // It may hold burnt dots of this life, which only somebody who knows of the life can vouch for.
+            rows.push(stored::life_row(self.life));
+        }
         self.shared.stats.log_dropped += dropped.len() as u64;
         self.write(Owner::Checkpoint(Box::new(write)), class, rows);
         true

@@ -184,7 +184,10 @@ impl Node {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let is_clean = |replica: &Replica| {
-            replica.log_len() == 0 && replica.residual.is_empty() && !replica.checkpointing
+            replica.log_len() == 0
+                && replica.residual.is_empty()
+                && replica.burnt().is_none()
+                && !replica.checkpointing
         };
         self.shared.owners.is_empty()
             && self.gets.is_empty()

@@ -33,6 +33,7 @@ pub struct Replica {
     floor: BTreeMap<Life, u64>,
     seen: BTreeMap<NodeId, Clock>,
     minted: u64,
+    burnt: BTreeSet<Dot>,
     /// Whether this replica may answer reads: it has been complete once and has not lost its data since.
     pub complete: bool,
     /// Peers that it has caught up with since it was empty, and whether each was itself complete.
@@ -87,14 +88,22 @@ impl Replica {
         }
     }
 
-    /// A minted dot's write has failed: it never was, and never will be, on any key.
-    pub fn burnt(&mut self, dot: Dot) {
-        self.clock.insert(dot);
+    /// A minted dot's write has failed: it never was, and never will be, on any key. The clock may claim it once a
+    /// checkpoint does, so that a later life of this node still vouches for what peers have been told.
+    pub fn burn(&mut self, dot: Dot) {
+        self.burnt.insert(dot);
+    }
+
+    /// A clock of the burnt dots that no checkpoint holds yet; None when there are none.
+    #[must_use]
+    pub fn burnt(&self) -> Option<Clock> {
+        (!self.burnt.is_empty()).then(|| Clock::from_context(self.burnt.iter().copied().collect()))
     }
 
     /// A checkpoint that holds `clock` is on disk; `whole` says that all of it came as objects, without log rows.
     pub fn absorbed(&mut self, clock: &Clock, whole: bool) {
         self.clock.join(clock);
+        self.burnt.retain(|&dot| !clock.has(dot));
         if whole {
             raise_floor(&mut self.floor, clock);
         }

@@ -146,7 +146,7 @@ impl Slots {
             }
             Err(reason) => {
                 for &dot in writing.dots.iter().filter(|dot| dot.actor == life) {
-                    replica.burnt(dot);
+                    replica.burn(dot);
                 }
                 cx.note(Note::WriteFailed { reason });
                 for (waiter, _) in writing.answers {

@@ -419,11 +419,13 @@ impl Sync {
                 if let Some(absorbed) = &write.absorbed {
                     replica.absorbed(absorbed, write.whole);
                 }
+                let is_life_stored = write.absorbed.is_some();
                 if write.complete && !replica.complete {
                     replica.complete = true;
                     replica.caught_up.clear();
                     cx.note(Note::CaughtUp { partition: write.partition });
                 }
+                cx.shared.life_stored |= is_life_stored;
                 sweep::visit(cx, write.partition);
             }
             Err(reason) => cx.note(Note::WriteFailed { reason }),
@@ -706,11 +708,12 @@ fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// Drops log rows that every replica has. It is bookkeeping: lost, it is done again.
+/// Drops log rows that every replica has, which is bookkeeping: lost, it is done again. Burnt dots are put on record.
 fn prune(cx: &mut Cx<'_>, partition: Partition) {
-    let complete = cx.shared.replicas[&partition].complete;
-    let write = CheckpointWrite { partition, absorbed: None, whole: false, complete, walk: None };
-    cx.checkpoint(Class::Lazy, write);
+    let replica = &cx.shared.replicas[&partition];
+    let (complete, absorbed) = (replica.complete, replica.burnt());
+    let class = if absorbed.is_some() { Class::Synced } else { Class::Lazy };
+    cx.checkpoint(class, CheckpointWrite { partition, absorbed, whole: false, complete, walk: None });
 }
 
 /// Records that this replica has everything that `peer` had, and writes what follows from it. False when nothing
