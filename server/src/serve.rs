@@ -1,12 +1,254 @@
-//! One node from its start to its end. To be written.
+//! `godown serve`: one node from its start to its end.
+//!
+//! The order of the start is the order in which things can be wrong: settings, data folder, ports, store. Only then
+//! does anything serve, and one line on stdout says where. The end, on SIGTERM or Ctrl-C, goes the other way: no new
+//! connections, requests in flight finish (up to a bound), the store is synced. An end without all that (`kill -9`, a
+//! panic, a broken store) loses nothing that was acknowledged; it only makes the next start do more.
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use godown_core::id::Life;
+use godown_core::input::Boot;
+use godown_core::node::Node;
+use godown_core::stored::Row;
+use rand::rngs::SysRng;
+use rand::{SeedableRng as _, TryRng as _};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Flags, LogFormat, Setup};
+use crate::driver::{Driver, Sources};
+use crate::http::{self, Front};
+use crate::peers::Peers;
+use crate::store::{Folder, Started, Store, StoreEvent};
+
+/// Messages from peers that may wait for the event loop; peers wait when there are more.
+const INBOX_MAX: usize = 1_024;
 
 /// The flags of `godown serve`.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+    /// How to say on stdout where this node serves.
+    #[arg(long, value_enum, default_value = "human")]
+    announce: Announce,
+}
 
-pub(crate) fn run(_args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    Err("not yet written".into())
+/// How a line on stdout looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Announce {
+    /// For people.
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+/// Runs one node until it is told to stop.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let setup = Setup::gather(args.flags)?;
+    start_log(&setup)?;
+    for warning in setup.warnings() {
+        warn!("{warning}");
+    }
+    let (life, seed) = draw()?;
+    let folder = Arc::new(Folder::take(&setup.root, &setup.name, setup.shape().0)?);
+    let listeners = Listeners {
+        peers: listen(setup.listen, "for peers", "--listen")?,
+        http: listen(setup.http, "for HTTP", "--http")?,
+    };
+    let (events, event_source) = mpsc::unbounded_channel();
+    let is_alone = setup.copies() == 1;
+    let started = Store::start(Arc::clone(&folder), is_alone, setup.disk_reserve_bytes, events)?;
+    if let Some(why) = &started.set_aside {
+        error!("starting over an empty store, to be refilled by the other replicas: {why}");
+    }
+    listeners.announce(&setup, life, args.announce)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (store, outcome) =
+        runtime.block_on(live(setup, life, seed, folder, listeners, started, event_source));
+    // What still runs serves nobody any more.
+    runtime.shutdown_background();
+    let closed = store.close();
+    outcome?;
+    closed?;
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(setup: &Setup) -> Result<(), Box<dyn Error>> {
+    let filter = EnvFilter::try_new(&setup.log)
+        .map_err(|error| format!("log = \"{}\" is not understood: {error}", setup.log))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match setup.log_format {
+        LogFormat::Human => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// A new life, and a seed for jitter, from the operating system.
+fn draw() -> Result<(Life, u64), Box<dyn Error>> {
+    let mut bytes = [0; 16];
+    let no_luck = |error| format!("the operating system gives no random numbers: {error}");
+    SysRng.try_fill_bytes(&mut bytes).map_err(no_luck)?;
+    Ok((Life(u128::from_le_bytes(bytes)), SysRng.try_next_u64().map_err(no_luck)?))
+}
+
+/// Bound, and nobody accepted yet.
+struct Listeners {
+    peers: StdListener,
+    http: StdListener,
+}
+
+fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<StdListener, String> {
+    let bind = || {
+        let listener = StdListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("cannot listen {what} on {address}: the port is in use; choose another one with {flag}")
+        }
+        _ => format!("cannot listen {what} on {address}: {error}"),
+    })
+}
+
+impl Listeners {
+    fn announce(&self, setup: &Setup, life: Life, how: Announce) -> io::Result<()> {
+        let (http, peers) = (self.http.local_addr()?, self.peers.local_addr()?);
+        let (name, root) = (&setup.name, setup.root.display());
+        let line = match how {
+            Announce::Human => {
+                format!(
+                    "godown: {name} serves http://{http}, hears peers on {peers}, keeps its data in {root}"
+                )
+            }
+            Announce::Json => json!({
+                "name": name,
+                "http": http.to_string(),
+                "peers": peers.to_string(),
+                "root": root.to_string(),
+                "life": life.to_string(),
+                "pid": std::process::id(),
+            })
+            .to_string(),
+        };
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{line}")?;
+        stdout.flush()
+    }
+}
+
+/// Everything that happens on the event loop.
+async fn live(
+    setup: Setup,
+    life: Life,
+    seed: u64,
+    folder: Arc<Folder>,
+    listeners: Listeners,
+    started: Started,
+    events: mpsc::UnboundedReceiver<StoreEvent>,
+) -> (Store, Result<(), Box<dyn Error>>) {
+    let Started { store, boot_rows, .. } = started;
+    let (inbox, inbox_source) = mpsc::channel(INBOX_MAX);
+    // One place for each call that the core admits, and some for calls that it refuses and for questions.
+    let (asks, ask_source) = mpsc::channel(setup.limits().calls + 64);
+    let sources = Sources { events, asks: ask_source, inbox: inbox_source };
+    let (stop_http, http_stopped) = watch::channel(false);
+    let (stop_all, all_stopped) = watch::channel(false);
+
+    let begin = || -> Result<_, Box<dyn Error>> {
+        let peers = Peers::new(&setup, life, &folder, inbox)?;
+        let front = Front::new(&setup, life, asks, Arc::clone(&peers));
+        let peer_listener = TcpListener::from_std(listeners.peers)?;
+        let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        tokio::spawn(Arc::clone(&peers).run(peer_listener, rng, all_stopped.clone()));
+        let http_listener = TcpListener::from_std(listeners.http)?;
+        let http = tokio::spawn(http::serve(Arc::clone(&front), http_listener, http_stopped));
+        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok((peers, front, http, signals))
+    };
+    let (peers, front, http, (mut terminate, mut interrupt)) = match begin() {
+        Ok(begun) => begun,
+        Err(error) => return (store, Err(error)),
+    };
+    let drain = setup.drain;
+    let drive = drive(setup, life, seed, folder, peers, front, store, boot_rows, sources, all_stopped);
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: requests in flight have {drain:?} to finish");
+        let _ = stop_http.send(true);
+        let finish = tokio::time::timeout(drain, http);
+        tokio::select! {
+            finished = finish => if finished.is_err() {
+                warn!("some requests did not finish in time");
+            },
+            _ = interrupt.recv() => warn!("stopping at once"),
+        }
+        let _ = stop_all.send(true);
+        // The loop ends now, and with it this race.
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        ended = drive => ended,
+        never = stop => match never {},
+    }
+}
+
+/// Waits for the peers' names, then drives the node until it is told to stop or its store breaks.
+#[expect(clippy::too_many_arguments, reason = "the one place where everything comes together")]
+async fn drive(
+    setup: Setup,
+    life: Life,
+    seed: u64,
+    folder: Arc<Folder>,
+    peers: Arc<Peers>,
+    front: Arc<Front>,
+    store: Store,
+    boot_rows: Vec<Row>,
+    sources: Sources,
+    mut stop: watch::Receiver<bool>,
+) -> (Store, Result<(), Box<dyn Error>>) {
+    let nameless = peers.nameless();
+    if !nameless.is_empty() {
+        info!("waiting to hear the names of the peers at {}", nameless.join(", "));
+    }
+    let names = tokio::select! {
+        names = peers.names(&folder) => names,
+        _ = stop.wait_for(|&stop| stop) => return (store, Ok(())),
+    };
+    let build = || -> Result<Node, Box<dyn Error>> {
+        let names = names?;
+        let config = setup.config(names.iter().map(String::as_str))?;
+        Ok(Node::new(config, Boot { life, rows: boot_rows }, seed)?)
+    };
+    let node = match build() {
+        Ok(node) => node,
+        Err(error) => return (store, Err(error)),
+    };
+    front.start(Arc::clone(store.stats()));
+    let (store, outcome) = Driver::new(node, peers, store).run(sources, stop).await;
+    let outcome = outcome.map_err(|reason| {
+        let words =
+            "the store cannot be relied on any more, so this node stops; nothing acknowledged is lost";
+        format!("{words}: {reason}").into()
+    });
+    (store, outcome)
 }

@@ -123,13 +123,7 @@ enum Distrust {
 impl Folder {
     /// Takes the folder at `path` for the node called `name`, creating it when there is none.
     pub(crate) fn take(path: &Path, name: &str, partitions: u32) -> Result<Self, FolderError> {
-        let io = |what| {
-            move |source| FolderError::Io {
-                folder: path.to_path_buf(),
-                what,
-                source,
-            }
-        };
+        let io = |what| move |source| FolderError::Io { folder: path.to_path_buf(), what, source };
         fs::create_dir_all(path).map_err(io("creating it"))?;
         let lock = File::options()
             .read(true)
@@ -142,10 +136,7 @@ impl Folder {
             fs::TryLockError::WouldBlock => FolderError::Locked(path.to_path_buf()),
             fs::TryLockError::Error(source) => io("locking it")(source),
         })?;
-        let folder = Self {
-            path: path.to_path_buf(),
-            _lock: lock,
-        };
+        let folder = Self { path: path.to_path_buf(), _lock: lock };
         folder.check_identity(name, partitions)?;
         Ok(folder)
     }
@@ -155,11 +146,7 @@ impl Folder {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity {
-                    format: FORMAT,
-                    name: name.into(),
-                    partitions,
-                };
+                let identity = Identity { format: FORMAT, name: name.into(), partitions };
                 let text = toml::to_string(&identity)
                     .map_err(|error| FolderError::Identity(path, error.to_string()))?;
                 return self.replace("node", &text);
@@ -218,9 +205,7 @@ impl Folder {
             Err(Distrust::Fatal(error)) => Err(error),
             Err(Distrust::Amnesia(why)) if is_alone => Err(FolderError::Alone(self.path.join("store"), why)),
             Err(Distrust::Amnesia(why)) => {
-                let place = self
-                    .set_aside()
-                    .map_err(|source| self.io("setting a store aside", source))?;
+                let place = self.set_aside().map_err(|source| self.io("setting a store aside", source))?;
                 let mut opened = self.try_store().map_err(|distrust| match distrust {
                     Distrust::Fatal(error) => error,
                     Distrust::Amnesia(why) => FolderError::Engine(self.path.join("store"), why),
@@ -237,8 +222,7 @@ impl Folder {
     fn try_store(&self) -> Result<Opened, Distrust> {
         let (store, mark_path) = (self.path.join("store"), self.path.join("mark"));
         let exists = |path: &Path| {
-            path.try_exists()
-                .map_err(|source| Distrust::Fatal(self.io("looking for the store", source)))
+            path.try_exists().map_err(|source| Distrust::Fatal(self.io("looking for the store", source)))
         };
         let had_store = exists(&store)?;
         let mark = if exists(&mark_path)? {
@@ -250,10 +234,7 @@ impl Folder {
         if let (false, Some(mark)) = (had_store, &mark)
             && mark.last() > 0
         {
-            let why = format!(
-                "the store is gone, and {} groups of writes were in it",
-                mark.last()
-            );
+            let why = format!("the store is gone, and {} groups of writes were in it", mark.last());
             return Err(Distrust::Amnesia(why));
         }
         // The mark comes first, so that no crash leaves a store without one.
@@ -290,15 +271,8 @@ impl Folder {
             }
             Err(error) => return Err(Distrust::Amnesia(error.to_string())),
         }
-        self.sync()
-            .map_err(|source| Distrust::Fatal(self.io("syncing it", source)))?;
-        Ok(Opened {
-            lsm,
-            mark,
-            sequence,
-            boot_rows,
-            set_aside: None,
-        })
+        self.sync().map_err(|source| Distrust::Fatal(self.io("syncing it", source)))?;
+        Ok(Opened { lsm, mark, sequence, boot_rows, set_aside: None })
     }
 
     fn new_mark(&self, path: &Path) -> Result<Mark, Distrust> {
@@ -350,11 +324,7 @@ impl Folder {
     }
 
     fn io(&self, what: &'static str, source: io::Error) -> FolderError {
-        FolderError::Io {
-            folder: self.path.clone(),
-            what,
-            source,
-        }
+        FolderError::Io { folder: self.path.clone(), what, source }
     }
 }
 
@@ -404,10 +374,7 @@ mod tests {
         let mut opened = folder.open_store(false).expect("opens");
         assert_eq!((opened.sequence, opened.mark.last()), (0, 0));
         for sequence in 1..=3 {
-            opened
-                .lsm
-                .commit([row("okey", "value")], Some(sequence))
-                .expect("committed");
+            opened.lsm.commit([row("okey", "value")], Some(sequence)).expect("committed");
             opened.mark.raise(sequence).expect("raised");
         }
         folder
@@ -429,10 +396,7 @@ mod tests {
         let temp = temp();
         let folder = with_three_groups(temp.path());
         let opened = folder.open_store(false).expect("opens");
-        opened
-            .lsm
-            .commit([row("okey", "newer")], Some(4))
-            .expect("committed");
+        opened.lsm.commit([row("okey", "newer")], Some(4)).expect("committed");
         drop(opened);
         let opened = folder.open_store(false).expect("opens");
         assert_eq!((opened.sequence, opened.mark.last()), (4, 3));
@@ -443,17 +407,12 @@ mod tests {
     fn a_store_behind_its_mark_is_set_aside_and_kept() {
         let temp = temp();
         let folder = with_three_groups(temp.path());
-        let mut mark = Mark::open(&temp.path().join("mark"))
-            .expect("readable")
-            .expect("whole");
+        let mut mark = Mark::open(&temp.path().join("mark")).expect("readable").expect("whole");
         mark.raise(4).expect("raised");
         let opened = folder.open_store(false).expect("opens");
         assert_eq!((opened.sequence, opened.mark.last()), (0, 0));
         let why = opened.set_aside.expect("reported");
-        assert!(
-            why.contains("ends at group 3") && why.contains("4 were durable"),
-            "{why}"
-        );
+        assert!(why.contains("ends at group 3") && why.contains("4 were durable"), "{why}");
         let aside = temp.path().join("store.set-aside-1");
         assert!(aside.join("mark").exists());
         let kept = Lsm::open(&aside).expect("opens").get(&row("okey", "").key);
@@ -465,11 +424,7 @@ mod tests {
         let temp = temp();
         let folder = with_three_groups(temp.path());
         fs::remove_dir_all(temp.path().join("store")).expect("removed");
-        let why = folder
-            .open_store(false)
-            .expect("opens")
-            .set_aside
-            .expect("reported");
+        let why = folder.open_store(false).expect("opens").set_aside.expect("reported");
         assert!(why.contains("gone"), "{why}");
         assert_eq!(folder.open_store(false).expect("opens").set_aside, None);
     }
@@ -479,11 +434,7 @@ mod tests {
         let temp = temp();
         let folder = with_three_groups(temp.path());
         fs::write(temp.path().join("mark"), b"rubbish").expect("written");
-        let why = folder
-            .open_store(false)
-            .expect("opens")
-            .set_aside
-            .expect("reported");
+        let why = folder.open_store(false).expect("opens").set_aside.expect("reported");
         assert!(why.contains("mark is missing or damaged"), "{why}");
     }
 
@@ -515,11 +466,7 @@ mod tests {
         altered.value = Some(Bytes::from_static(b"\x01rubbish"));
         opened.lsm.commit([altered], None).expect("committed");
         drop(opened);
-        let why = folder
-            .open_store(false)
-            .expect("opens")
-            .set_aside
-            .expect("reported");
+        let why = folder.open_store(false).expect("opens").set_aside.expect("reported");
         assert!(why.contains("does not match its checksum"), "{why}");
     }
 
@@ -558,10 +505,7 @@ mod tests {
         let temp = temp();
         let folder = take(temp.path());
         let refuse = |name, partitions| {
-            Folder::take(temp.path(), name, partitions)
-                .err()
-                .expect("refused")
-                .to_string()
+            Folder::take(temp.path(), name, partitions).err().expect("refused").to_string()
         };
         assert!(refuse("apple", PARTITIONS).contains("in use by another process"));
         drop(folder);

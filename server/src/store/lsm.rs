@@ -56,20 +56,13 @@ impl From<fjall::Error> for EngineError {
             _ => false,
         };
         let words = error.to_string();
-        if is_machine {
-            Self::Machine(words)
-        } else {
-            Self::Damaged(words)
-        }
+        if is_machine { Self::Machine(words) } else { Self::Damaged(words) }
     }
 }
 
 /// What an engine's own files give when parts of them are gone.
 const fn is_damage(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
-    )
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
 }
 
 impl Lsm {
@@ -77,10 +70,7 @@ impl Lsm {
     pub(super) fn open(folder: &Path) -> Result<Self, EngineError> {
         let folder = folder.to_path_buf();
         let open = move || -> Result<Self, fjall::Error> {
-            let db = Database::builder(folder)
-                .cache_size(CACHE_BYTES)
-                .worker_threads(2)
-                .open()?;
+            let db = Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(2).open()?;
             let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
             let rows = db.keyspace("rows", options)?;
             Ok(Self { db, rows })
@@ -128,10 +118,7 @@ impl Lsm {
             }
             let (key, value) = found.into_inner()?;
             bytes += key.len() + value.len();
-            page.push(Row {
-                key: RowKey(key.into()),
-                value: Some(value.into()),
-            });
+            page.push(Row { key: RowKey(key.into()), value: Some(value.into()) });
         }
         Ok((page, false))
     }

@@ -36,17 +36,9 @@ pub(super) struct Mark {
 impl Mark {
     /// A new mark at zero, durable itself once its folder is synced.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.set_len(2 * SLOT_BYTES)?;
-        let mut mark = Self {
-            file,
-            next_slot: 0,
-            last: 0,
-        };
+        let mut mark = Self { file, next_slot: 0, last: 0 };
         mark.write(0)?;
         mark.file.sync_all()?;
         Ok(mark)
@@ -64,11 +56,7 @@ impl Mark {
                 Err(error) => return Err(error),
             }
         }
-        Ok(best.map(|(last, slot)| Self {
-            file,
-            next_slot: 1 - slot,
-            last,
-        }))
+        Ok(best.map(|(last, slot)| Self { file, next_slot: 1 - slot, last }))
     }
 
     /// The sequence that was durable when the mark was last raised.
@@ -78,18 +66,13 @@ impl Mark {
 
     /// Raises the mark to `sequence`, which the engine has made durable. It is durable itself on return.
     pub(super) fn raise(&mut self, sequence: u64) -> io::Result<()> {
-        assert!(
-            sequence > self.last,
-            "the mark falls from {} to {sequence}",
-            self.last
-        );
+        assert!(sequence > self.last, "the mark falls from {} to {sequence}", self.last);
         self.write(sequence)?;
         self.file.sync_data()
     }
 
     fn write(&mut self, sequence: u64) -> io::Result<()> {
-        self.file
-            .write_all_at(&record(sequence), self.next_slot * SLOT_BYTES)?;
+        self.file.write_all_at(&record(sequence), self.next_slot * SLOT_BYTES)?;
         self.next_slot = 1 - self.next_slot;
         self.last = sequence;
         Ok(())
@@ -160,9 +143,7 @@ mod tests {
         let mut mark = Mark::create(&path).expect("created");
         mark.raise(7).expect("raised");
         for slot in 0..2 {
-            mark.file
-                .write_all_at(&[0xff], slot * SLOT_BYTES + 9)
-                .expect("written");
+            mark.file.write_all_at(&[0xff], slot * SLOT_BYTES + 9).expect("written");
         }
         assert!(Mark::open(&path).expect("readable").is_none());
         std::fs::write(&path, b"").expect("truncated");

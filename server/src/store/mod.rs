@@ -121,18 +121,12 @@ impl Store {
     /// Opens the store in `folder` and starts its threads. It refuses writes while the disk has less than
     /// `reserve_bytes` left. `is_alone` says that no other node could refill it.
     pub(crate) fn start(
-        folder: Folder,
+        folder: Arc<Folder>,
         is_alone: bool,
         reserve_bytes: u64,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<Started, FolderError> {
-        let Opened {
-            lsm,
-            mark,
-            sequence,
-            boot_rows,
-            set_aside,
-        } = folder.open_store(is_alone)?;
+        let Opened { lsm, mark, sequence, boot_rows, set_aside } = folder.open_store(is_alone)?;
         let stats = Arc::new(StoreStats::default());
         let (jobs, job_queue) = mpsc::channel();
         let (writes, write_queue) = mpsc::channel();
@@ -160,17 +154,7 @@ impl Store {
         let (marks, out) = (Arc::clone(&stats), events.clone());
         let work = move || raise_marks(mark, &landed_queue, &marks, &out);
         threads.push(spawn("marker".into(), events, work));
-        Ok(Started {
-            store: Self {
-                jobs,
-                writes,
-                threads,
-                lsm,
-                stats,
-            },
-            boot_rows,
-            set_aside,
-        })
+        Ok(Started { store: Self { jobs, writes, threads, lsm, stats }, boot_rows, set_aside })
     }
 
     /// Hands reads to the readers, leaving `reads` empty.
@@ -215,9 +199,7 @@ struct Alarm(UnboundedSender<StoreEvent>);
 impl Drop for Alarm {
     fn drop(&mut self) {
         if thread::panicking() {
-            let _ = self
-                .0
-                .send(StoreEvent::Broken("a thread of the store panicked".into()));
+            let _ = self.0.send(StoreEvent::Broken("a thread of the store panicked".into()));
         }
     }
 }
@@ -311,7 +293,7 @@ impl Group {
 struct Writer {
     lsm: Lsm,
     /// Held until the writer ends: the folder's lock lives in it.
-    folder: Folder,
+    folder: Arc<Folder>,
     reserve_bytes: u64,
     sequence: u64,
     queue: mpsc::Receiver<Vec<Write>>,
@@ -371,9 +353,7 @@ impl Writer {
 
     fn commit(&mut self, group: Group) -> Result<(), String> {
         let sequence = group.is_synced.then_some(self.sequence + 1);
-        self.lsm
-            .commit(group.rows, sequence)
-            .map_err(|error| format!("a write failed: {error}"))?;
+        self.lsm.commit(group.rows, sequence).map_err(|error| format!("a write failed: {error}"))?;
         count(&self.stats.groups, 1);
         count(&self.stats.writes, group.acks.len());
         let Some(sequence) = sequence else {
@@ -383,10 +363,7 @@ impl Writer {
         count(&self.stats.synced, 1);
         self.sequence = sequence;
         // A send fails only when the marker has ended, and then `Broken` is on its way.
-        let _ = self.landed.send(Landed {
-            sequence,
-            acks: group.acks,
-        });
+        let _ = self.landed.send(Landed { sequence, acks: group.acks });
         Ok(())
     }
 

@@ -1,0 +1,175 @@
+//! Calling a peer, and sending to it for as long as it listens.
+//!
+//! One task per peer: call, greet, send, and when the connection ends call again, after a pause that doubles from a
+//! tenth of a second to two seconds, with jitter so that a cluster does not call in step. A peer that calls this
+//! node first is called back at once. While a peer is away its outbox is closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::hello::Hello;
+use super::{Link, PING, PING_EVERY, Peers, SILENCE_MAX, count, lock};
+
+/// How long a connection may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// How long the peer may take to answer the hello: it may first have to find out that an older connection is dead.
+const HELLO_MAX: Duration = Duration::from_secs(8);
+
+/// The first pause, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A connection that lasted so long is no reason to call more slowly.
+const LASTING: Duration = Duration::from_secs(5);
+
+/// Calls the peer, sends to it, and begins again, for ever.
+pub(super) async fn keep_calling(peers: Arc<Peers>, link: Arc<Link>, mut rng: Xoshiro256PlusPlus) {
+    let mut pause = PAUSE_MIN;
+    let mut was_told = String::new();
+    loop {
+        let started = Instant::now();
+        let why = match call(&peers, &link).await {
+            Ok(stream) => {
+                was_told.clear();
+                link.outbox.open();
+                let why = send(&link, stream).await;
+                *lock(&link.life) = None;
+                info!(peer = %link.describe(), "the connection ended: {why}");
+                if started.elapsed() > LASTING {
+                    pause = PAUSE_MIN;
+                }
+                why
+            }
+            Err(why) => why,
+        };
+        link.outbox.close();
+        // The same reason every second is one line in the log.
+        if was_told == why {
+            debug!(peer = %link.describe(), "no connection: {why}");
+        } else {
+            warn!(peer = %link.describe(), "no connection: {why}");
+            was_told = why;
+        }
+        let jittered = pause.mul_f64(rng.random_range(0.5..1.0));
+        pause = (pause * 2).min(PAUSE_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(jittered) => {}
+            () = link.is_back.notified() => pause = PAUSE_MIN,
+        }
+    }
+}
+
+impl Link {
+    /// The peer, for people.
+    pub(super) fn describe(&self) -> String {
+        match self.name.get() {
+            Some(name) => format!("{name} ({})", self.listed),
+            None => self.listed.to_string(),
+        }
+    }
+}
+
+/// A connection to the peer, greeted. The error is for people.
+async fn call(peers: &Peers, link: &Link) -> Result<TcpStream, String> {
+    let address = (link.listed.host.as_str(), link.listed.port);
+    let mut stream = timeout(CONNECT_MAX, TcpStream::connect(address))
+        .await
+        .map_err(|_| "it does not answer".to_owned())?
+        .map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let greet = async {
+        peers.hello.write(&mut stream).await?;
+        Hello::read(&mut stream).await
+    };
+    let theirs = timeout(HELLO_MAX, greet)
+        .await
+        .map_err(|_| "it does not greet back".to_owned())?
+        .map_err(|error| error.to_string())?;
+    accept(peers, link, &theirs)?;
+    info!(peer = %link.describe(), "connected");
+    Ok(stream)
+}
+
+/// Whether whoever answered is the peer.
+fn accept(peers: &Peers, link: &Link, theirs: &Hello) -> Result<(), String> {
+    let life = theirs.life().map_err(|error| error.to_string())?;
+    if theirs.name == peers.hello.name || life == peers.life {
+        count(&peers.counts.impostors);
+        let why =
+            format!("whoever answers there has this node's own name ('{}') or life ({life})", theirs.name);
+        error!(peer = %link.describe(), "{why}");
+        return Err(why);
+    }
+    peers.hello.check(theirs).map_err(|error| error.to_string())?;
+    // The name is learnt even from a peer that refuses: it may be learning names itself.
+    if !peers.learn(link, &theirs.name) {
+        count(&peers.counts.impostors);
+        return Err(match link.name.get() {
+            Some(name) => format!("whoever answers there calls itself '{}', not '{name}'", theirs.name),
+            None => format!("'{}' answers there, and at another address too", theirs.name),
+        });
+    }
+    if peers.is_taken(life, &theirs.name) {
+        count(&peers.counts.impostors);
+        let why = format!("'{}' claims a life ({life}) that another live node has", theirs.name);
+        error!(peer = %link.describe(), "{why}");
+        return Err(why);
+    }
+    if let Some(why) = &theirs.refused {
+        return Err(format!("it refuses: {why}"));
+    }
+    *lock(&link.life) = Some(life);
+    Ok(())
+}
+
+/// Sends what comes until the connection ends. Says why it did.
+async fn send(link: &Link, stream: TcpStream) -> String {
+    let (reader, writer) = stream.into_split();
+    tokio::select! {
+        why = write_frames(link, writer) => why,
+        why = read_pongs(reader) => why,
+    }
+}
+
+async fn write_frames(link: &Link, mut writer: OwnedWriteHalf) -> String {
+    let mut ping = interval(PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut buffer = Vec::new();
+    loop {
+        tokio::select! {
+            () = link.outbox.ready() => link.outbox.take(&mut buffer),
+            _ = ping.tick() => buffer.extend_from_slice(&PING),
+        }
+        let mut rest = &buffer[..];
+        while !rest.is_empty() {
+            match timeout(SILENCE_MAX, writer.write(rest)).await {
+                Ok(Ok(written)) => rest = &rest[written..],
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return "it takes nothing any more".into(),
+            }
+        }
+        buffer.clear();
+    }
+}
+
+async fn read_pongs(mut reader: OwnedReadHalf) -> String {
+    let mut pongs = [0; 64];
+    loop {
+        match timeout(SILENCE_MAX, reader.read(&mut pongs)).await {
+            Ok(Ok(0)) => return "it hung up".into(),
+            Ok(Ok(read)) if pongs[..read].iter().all(|&byte| byte == 0) => {}
+            Ok(Ok(_)) => return "it says something where only pongs are due".into(),
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return format!("it has shown no sign of life for {SILENCE_MAX:?}"),
+        }
+    }
+}
