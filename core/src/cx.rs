@@ -138,7 +138,6 @@ pub(crate) struct Shared {
     pub(crate) hlc: HlcSource,
     pub(crate) rng: Xoshiro256PlusPlus,
     pub(crate) stats: Stats,
-    pub(crate) lives: Vec<Life>,
     /// Whether this life stands among the stored ones. Until it does, every write that mints carries its row.
     pub(crate) life_stored: bool,
     pub(crate) last_op: u64,
@@ -261,7 +260,7 @@ impl Cx<'_> {
         rows.push(stored::checkpoint_row(write.partition, &checkpoint));
         rows.extend(dropped.iter().map(|&dot| stored::log_removal(write.partition, dot)));
         if write.absorbed.is_some() && !self.shared.life_stored {
-            // It may hold burnt dots of this life, which only somebody who knows of the life can vouch for.
+            // It may hold burnt dots of this life: the next one must know whose gaps to close.
             rows.push(stored::life_row(self.life));
         }
         self.shared.stats.log_dropped += dropped.len() as u64;

@@ -188,8 +188,6 @@ pub struct Given {
     pub partition: Partition,
     /// What the giver has seen.
     pub clock: Clock,
-    /// The actors that the giver vouches for: its own lives.
-    pub vouched: Vec<Life>,
     /// Whether the giver is complete.
     pub complete: bool,
     /// Whether the giver's log reaches back far enough to name everything that is missing.

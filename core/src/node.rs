@@ -91,8 +91,6 @@ impl Node {
             replicas.insert(partition, replica);
         }
         let sweep = if boot.rows.is_empty() { Sweep::over_nothing() } else { Sweep::default() };
-        let mut lives = loaded.lives;
-        lives.push(life);
         let shared = Shared {
             replicas,
             timers: Timers::default(),
@@ -101,7 +99,6 @@ impl Node {
             hlc: HlcSource::default(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             stats: Stats::default(),
-            lives,
             life_stored: false,
             last_op: 0,
             last_ticket: 0,

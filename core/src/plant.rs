@@ -56,7 +56,7 @@ plants! {
     RepairOverwrites "repair-overwrites" "Read repair replaces what the replica holds instead of joining with it.",
     AckCountedTwice "ack-counted-twice" "A duplicated acknowledgement counts as one of another replica.",
     ForwardForgotten "forward-forgotten" "A duplicated forward of a put mints a second dot.",
-    AbsorbsAllBases "absorbs-all-bases" "Anti-entropy takes over the bases of every actor, not only of those that the peer vouches for.",
+    AbsorbsPartial "absorbs-partial" "Anti-entropy takes over the peer's clock although there was more to give, or its log did not reach.",
     ClockBeforeData "clock-before-data" "Anti-entropy takes over the peer's clock before the objects that it covers are on disk.",
     ReadAheadOfSync "read-ahead-of-sync" "A read is answered with a write that is not yet on disk.",
     JoinKeepsDominated "join-keeps-dominated" "A join keeps a sibling that the other side has seen and replaced.",

@@ -88,8 +88,9 @@ impl Replica {
         }
     }
 
-    /// A minted dot's write has failed: it never was, and never will be, on any key. The clock may claim it once a
-    /// checkpoint does, so that a later life of this node still vouches for what peers have been told.
+    /// A minted dot's write has failed: it never was, and never will be, on any key. The clock claims it only once a
+    /// checkpoint does: contexts that carry it would otherwise outlive a crash that forgets it, and could never be
+    /// stripped of it.
     pub fn burn(&mut self, dot: Dot) {
         self.burnt.insert(dot);
     }

@@ -5,9 +5,11 @@
 //! gives the objects that the missing dots have changed, found through its log. When the log does not reach back
 //! far enough, every object of the partition is pulled, page by page.
 //!
-//! What may be taken over from a peer's clock, and when, decides whether data is safe here. The dots that came with
-//! an object are logged in the same write as the object. The peer's own bases, and after a whole partition its whole
-//! clock, are taken over only when every object is on disk, by a checkpoint of their own.
+//! What may be taken over from a peer's clock, and when, decides whether data is safe here. A dot that the peer has and
+//! this node lacks is either in the peer's log, and its object comes with the answer; or below the log's floor, and the
+//! answer says that it does not reach; or it never had an effect (its write failed, or died with its node), and nothing
+//! need come. So the peer's clock may be taken over once an answer that reaches, and holds everything, is on disk; after
+//! a whole partition, the clock that the peer had before the first page. A checkpoint of its own puts that on record.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -19,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::causal::{Clock, Dot};
 use crate::cx::{Answer, CheckpointWrite, Cx, Join, Owner, Task, Waiter};
 use crate::effect::Class;
-use crate::id::{Life, NodeId, OpId};
+use crate::id::{NodeId, OpId};
 use crate::key::{Key, Partition};
 use crate::kind::Object;
 use crate::message::{Given, GivenObject, Message, Page, Probed, Refusal};
@@ -80,8 +82,8 @@ enum WalkStep {
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 enum Then {
-    /// The clock, what its owner vouches for, and how much of it the message carried.
-    Given { clock: Clock, vouched: Vec<Life>, complete: bool, reaches: bool, more: bool, progress: bool },
+    /// The giver's clock, and how much of what it covers the message carried.
+    Given { clock: Clock, complete: bool, reaches: bool, more: bool, progress: bool },
     /// The next page, or the end.
     Paged { end: Option<Key>, whole: (Clock, bool) },
 }
@@ -293,10 +295,10 @@ impl Sync {
         if op.origin != cx.life || !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
             return;
         }
-        let Given { clock, vouched, complete, reaches, more, objects, .. } = given;
+        let Given { clock, complete, reaches, more, objects, .. } = given;
         let progress = !objects.is_empty();
         cx.shared.stats.sync_objects += objects.len() as u64;
-        let then = Then::Given { clock, vouched, complete, reaches, more, progress };
+        let then = Then::Given { clock, complete, reaches, more, progress };
         let joins =
             objects.into_iter().map(|given| (given.key, given.object, given.dots, Join::Delta)).collect();
         self.join_all(cx, from, op.n, joins, then);
@@ -351,22 +353,18 @@ impl Sync {
             return self.next_partition(cx, peer);
         }
         match then {
-            Then::Given { clock, vouched, complete, reaches, more, progress } => {
+            Then::Given { clock, complete, reaches, more, progress } => {
                 let replica = cx.replica(partition).expect("walked partitions are held");
                 replica.peer_has(peer, &clock);
-                if more {
-                    if progress { self.ask_again(cx, peer, partition) } else { self.next_partition(cx, peer) }
-                } else if reaches {
-                    let mut absorbed = Clock::new();
-                    if planted!(cx.shared.plants, AbsorbsAllBases) {
-                        let everyone: Vec<Life> = clock.as_context().actors().collect();
-                        absorbed.absorb(&clock, &everyone);
-                    } else {
-                        absorbed.absorb(&clock, &vouched);
-                    }
-                    self.take_over(cx, peer, n, partition, absorbed, complete, false);
-                } else {
+                let is_all = (reaches && !more) || planted!(cx.shared.plants, AbsorbsPartial);
+                if is_all {
+                    self.take_over(cx, peer, n, partition, clock, complete, false);
+                } else if !more {
                     self.pull(cx, peer, None, None);
+                } else if progress {
+                    self.ask_again(cx, peer, partition);
+                } else {
+                    self.next_partition(cx, peer);
                 }
             }
             Then::Paged { end: Some(end), whole } => self.pull(cx, peer, Some(end), Some(whole)),
@@ -668,9 +666,7 @@ impl Sync {
                     let dots = dots.remove(&key).unwrap_or_default();
                     given.push(GivenObject { key, dots, object });
                 }
-                let mut vouched = cx.shared.lives.clone();
-                vouched.retain(|&life| clock.as_context().highest(life) > 0);
-                let given = Given { partition, clock, vouched, complete, reaches, more, objects: given };
+                let given = Given { partition, clock, complete, reaches, more, objects: given };
                 cx.send(to, Message::Give { op, given });
             }
             Gathering::Page { .. } if withheld => {

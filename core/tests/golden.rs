@@ -89,7 +89,6 @@ fn messages() -> Vec<(String, Message)> {
     let given = Given {
         partition: Partition(255),
         clock: clock(),
-        vouched: vec![Life(7), Life(8)],
         complete: true,
         reaches: false,
         more: true,

@@ -78,10 +78,10 @@ fn given() -> impl Strategy<Value = Given> {
             0..3,
         );
     let flags = any::<(bool, bool, bool)>();
-    (partition(), context(), prop::collection::vec(life(), 0..3), flags, objects).prop_map(
-        |(partition, clock, vouched, (complete, reaches, more), objects)| {
+    (partition(), context(), flags, objects).prop_map(
+        |(partition, clock, (complete, reaches, more), objects)| {
             let clock = Clock::from_context(clock);
-            Given { partition, clock, vouched, complete, reaches, more, objects }
+            Given { partition, clock, complete, reaches, more, objects }
         },
     )
 }

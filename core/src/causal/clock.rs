@@ -57,14 +57,6 @@ impl Clock {
         object.context.join_bases(&self.0);
     }
 
-    /// Takes over `peer`'s gap-free bases of the actors in `vouched`: those whose every dot is either in the
-    /// peer's data or was burnt, so that nothing below the base can still arrive.
-    pub fn absorb(&mut self, peer: &Self, vouched: &[Life]) {
-        for &actor in vouched {
-            self.0.raise(actor, peer.0.base(actor));
-        }
-    }
-
     /// Closes the gaps below the highest dot of each actor in `closed`: lives of this node that have ended, whose
     /// missing dots never left it.
     pub fn close(&mut self, closed: &[Life]) {

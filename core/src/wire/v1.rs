@@ -48,8 +48,8 @@ type ListedBody = (FrozenOp, Result<FrozenListed, FrozenRefusal>);
 type FrozenDuration = (u64, u32);
 /// Key, what was seen, and bytes with their content type unless it is a delete.
 type FrozenChange = (FrozenKey, FrozenContext, Option<(Bytes, Bytes)>);
-/// Partition, clock, vouched, complete, reaches, more, objects.
-type FrozenGiven = (u16, FrozenContext, Vec<u128>, bool, bool, bool, Vec<FrozenGivenObject>);
+/// Partition, clock, complete, reaches, more, objects.
+type FrozenGiven = (u16, FrozenContext, bool, bool, bool, Vec<FrozenGivenObject>);
 type FrozenGivenObject = (FrozenKey, Vec<FrozenDot>, FrozenObject);
 /// Clock, complete, objects, end.
 type FrozenPage = (FrozenContext, bool, Vec<(FrozenKey, FrozenObject)>, Option<FrozenKey>);
@@ -271,7 +271,6 @@ fn freeze_given(given: &Given) -> FrozenGiven {
     (
         given.partition.0,
         (&given.clock).into(),
-        given.vouched.iter().map(|life| life.0).collect(),
         given.complete,
         given.reaches,
         given.more,
@@ -279,7 +278,7 @@ fn freeze_given(given: &Given) -> FrozenGiven {
     )
 }
 
-fn thaw_given((partition, clock, vouched, complete, reaches, more, objects): FrozenGiven) -> Given {
+fn thaw_given((partition, clock, complete, reaches, more, objects): FrozenGiven) -> Given {
     let object = |(key, dots, object): FrozenGivenObject| GivenObject {
         key: key.into(),
         dots: dots.into_iter().map(Into::into).collect(),
@@ -288,7 +287,6 @@ fn thaw_given((partition, clock, vouched, complete, reaches, more, objects): Fro
     Given {
         partition: Partition(partition),
         clock: clock.into(),
-        vouched: vouched.into_iter().map(Life).collect(),
         complete,
         reaches,
         more,
