@@ -10,6 +10,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// started for the run.
     #[arg(long, value_delimiter = ',')]
     nodes: Vec<SocketAddr>,
+    /// The program whose `serve` the run's own nodes run, such as an older build; this one if not given.
+    #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
+    program: Option<PathBuf>,
     /// How many connections, each number in turn.
     #[arg(long, value_delimiter = ',', default_value = "1,64", value_parser = clap::value_parser!(u64).range(1..=4_096))]
     connections: Vec<u64>,
@@ -108,7 +112,10 @@ async fn bench(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let own: Option<(Cluster, TempDir)> = if args.nodes.is_empty() {
         screen.say("starting three nodes");
         let folder = tempfile::Builder::new().prefix("godown-bench-").tempdir()?;
-        let program = std::env::current_exe()?;
+        let program = match &args.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?,
+        };
         Some((Cluster::start(&program, folder.path(), folder.path()).await?, folder))
     } else {
         None

@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// The folder in which the run's folder is made.
     #[arg(long, default_value = "runs")]
     run_dir: PathBuf,
+    /// The program whose `serve` the nodes run, such as an older build; this one if not given.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Leave the cluster up after the verdict, until Ctrl-C.
     #[arg(long)]
     keep: bool,
@@ -111,7 +114,10 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     screen.line(&format!("Godown demo: {NODES} nodes, {} client sessions, seed {seed}", args.sessions));
 
     screen.say("starting the nodes");
-    let program = std::env::current_exe()?;
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?,
+    };
     let mut cluster = Cluster::start(&program, data.path(), folder.path()).await?;
     let nodes: Vec<(String, SocketAddr)> =
         cluster.nodes.iter().map(|node| (node.name.clone(), node.http)).collect();

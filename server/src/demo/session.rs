@@ -202,7 +202,7 @@ impl Session {
     ) {
         let kind = match &answer {
             Ok(_) => Kind::Ok,
-            Err(Trouble::Refused(_)) => Kind::Fail,
+            Err(Trouble::Refused(_) | Trouble::Unreachable(_)) => Kind::Fail,
             Err(Trouble::Unknown(_)) => Kind::Info,
         };
         self.recorder.complete(call, kind, |event| {
@@ -214,7 +214,9 @@ impl Session {
         });
         match answer {
             Ok(clock) => self.memory.on_acknowledged(key, clock, basis, identity),
-            Err(Trouble::Refused(_)) => self.move_on(),
+            // The node is well; what it was asked for made no sense, such as deleting what is gone.
+            Err(Trouble::Refused(_)) => {}
+            Err(Trouble::Unreachable(_)) => self.move_on(),
             Err(Trouble::Unknown(_)) => {
                 self.process = self.recorder.process();
                 self.memory.forget();

@@ -26,8 +26,10 @@ pub(crate) struct Got {
 /// Why a call did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It certainly did not happen, and why.
+    /// The node turned it away: it certainly did not happen, and why.
     Refused(String),
+    /// The node could not be reached: it certainly did not happen.
+    Unreachable(String),
     /// It may have happened, or may still happen.
     Unknown(String),
 }
@@ -36,7 +38,7 @@ impl Trouble {
     /// The reason, for a message.
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Trouble::Refused(reason) | Trouble::Unknown(reason) => reason,
+            Trouble::Refused(reason) | Trouble::Unreachable(reason) | Trouble::Unknown(reason) => reason,
         }
     }
 
@@ -57,7 +59,7 @@ impl Trouble {
 impl From<CallError> for Trouble {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::NotSent(_) => Trouble::Refused(error.to_string()),
+            CallError::NotSent(_) => Trouble::Unreachable(error.to_string()),
             CallError::Lost(_) | CallError::Late(_) | CallError::Malformed(_) => {
                 Trouble::Unknown(error.to_string())
             }
@@ -171,4 +173,82 @@ fn got(response: Response) -> Result<Got, Trouble> {
         _ => return Err(Trouble::of(&response)),
     };
     Ok(Got { values, clock })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A face that answers one request with `answer`, and the request that it got.
+    async fn face(answer: &'static str) -> (Mec, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4_096];
+            let bytes = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8_lossy(&request[..bytes]).into_owned()
+        });
+        (Mec::new(address, Duration::from_secs(5)), served)
+    }
+
+    #[tokio::test]
+    async fn a_missing_key_is_an_empty_list_that_may_have_a_clock() {
+        let (mut mec, served) =
+            face("HTTP/1.1 404 Not Found\r\nX-Mec-Vclock: c\r\nContent-Length: 2\r\n\r\nno").await;
+        let got = mec.get("a key").await.unwrap();
+        assert_eq!(got, Got { values: Vec::new(), clock: Some("c".to_owned()) });
+        assert!(served.await.unwrap().starts_with("GET /mec/a%20key?timeout=5000 HTTP/1.1\r\n"));
+    }
+
+    #[tokio::test]
+    async fn several_values_come_with_one_clock() {
+        let answer = "HTTP/1.1 300 Multiple Choices\r\nContent-Type: mime/multipart; boundary=b\r\n\
+            X-Mec-Vclock: c\r\nContent-Length: 37\r\n\r\n--b\r\nA: 1\r\n\r\nx\r\n--b\r\nA: 1\r\n\r\ny\r\n--b--";
+        let (mut mec, served) = face(answer).await;
+        let got = mec.get_one("k").await.unwrap();
+        assert_eq!(got.values, [b"x", b"y"]);
+        assert!(served.await.unwrap().contains("&r=1 "));
+    }
+
+    #[tokio::test]
+    async fn a_write_sends_its_clock_and_a_blind_one_sends_none() {
+        for (clock, is_sent) in [(Some("c1"), true), (None, false)] {
+            let (mut mec, served) =
+                face("HTTP/1.1 200 OK\r\nX-Mec-Vclock: c2\r\nContent-Length: 0\r\n\r\n").await;
+            assert_eq!(mec.put("k", b"v", clock).await.unwrap().as_deref(), Some("c2"));
+            let request = served.await.unwrap();
+            assert_eq!(request.contains("x-mec-vclock: c1\r\n"), is_sent, "{request}");
+            assert_eq!(request.contains("x-mec-vclock"), is_sent, "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_refusal_is_certain_not_to_have_happened() {
+        let cases = [
+            ("HTTP/1.1 400 Bad Request\r\nContent-Length: 7\r\n\r\nno\nway!", "status 400: no way!"),
+            ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404"),
+        ];
+        for (answer, reason) in cases {
+            let (mut mec, _served) = face(answer).await;
+            let trouble = mec.delete("k", "c").await.unwrap_err();
+            assert_eq!(trouble, Trouble::Refused(reason.to_owned()));
+        }
+        for answer in [
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Le",
+            "what?\r\n\r\n",
+        ] {
+            let (mut mec, _served) = face(answer).await;
+            let trouble = mec.put("k", b"v", None).await.unwrap_err();
+            assert!(matches!(trouble, Trouble::Unknown(_)), "{trouble:?}");
+        }
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let trouble = Mec::new(unused, Duration::from_secs(5)).put("k", b"v", None).await.unwrap_err();
+        assert!(matches!(trouble, Trouble::Unreachable(_)), "{trouble:?}");
+    }
 }

@@ -27,6 +27,8 @@ const BOTTOM: f64 = 26.0;
 const DOTS_MAX: usize = 8_000;
 /// How many slices of time the lines and bars have.
 const SLICES: usize = 64;
+/// How many calls a slice needs before a line goes through its median.
+const LINE_CALLS_MIN: usize = 4;
 
 /// The time axis.
 struct Time {
@@ -98,9 +100,11 @@ struct Decades {
 }
 
 impl Decades {
+    /// From the quickest answer to the longest wait. A refused connection takes no time worth a decade.
     fn of(calls: &[Call]) -> Self {
-        let seconds = calls.iter().map(|call| call.took_s.max(1e-6));
-        let (least, most) = seconds.fold((1.0_f64, 1e-3_f64), |(least, most), s| (least.min(s), most.max(s)));
+        let answered = calls.iter().filter(|call| call.outcome == Outcome::Ok);
+        let least = answered.map(|call| call.took_s.max(1e-6)).fold(1e-3, f64::min);
+        let most = calls.iter().map(|call| call.took_s).fold(1e-2, f64::max);
         Decades { low: least.log10().floor() as i32, high: most.log10().ceil() as i32 }
     }
 
@@ -196,7 +200,7 @@ fn median_and_tail(svg: &mut String, load_s: f64, calls: &[&Call], place: impl F
         let _ = write!(svg, "<path class=\"{class}\" d=\"");
         let mut pen = 'M';
         for (number, slice) in slices.iter_mut().enumerate() {
-            if slice.is_empty() {
+            if slice.len() < LINE_CALLS_MIN {
                 // A line across a stretch without answers would claim that there were some.
                 pen = 'M';
                 continue;

@@ -63,14 +63,15 @@ pub(super) fn render(contents: &Contents) -> String {
         &mut page,
         "Latency over time",
         "Every dot is a call, at the time when it began. The line is the median, the dashed one the 99th percentile; \
-         a cross is a call that was refused or never answered, as high as the client waited for it.",
+         a cross is a call that failed or was never answered, as high as the client waited for it.",
         &format!("{}{}", legend(&[]), scroll(&chart::latency(run, &calls))),
     );
     section(
         &mut page,
         "Latency by operation and phase",
         "Successful calls only, from HdrHistogram. A call belongs to the phase in which it began. Of fewer than \
-         1,000 calls p99.9 is the slowest. The clients are closed loops: each waits for its answer, thinks a few \
+         1,000 calls p99.9 is the slowest. A failed call certainly changed nothing: the node was not there, or \
+         there was nothing to delete. The clients are closed loops: each waits for its answer, thinks a few \
          milliseconds and calls again, so a stalled store is asked less often and these are the latencies that \
          such clients meet, not those of a fixed arrival rate.",
         &scroll(&table(&contents.results.latency)),
@@ -79,11 +80,7 @@ pub(super) fn render(contents: &Contents) -> String {
         &mut page,
         "Calls per second",
         "By the time when they began.",
-        &format!(
-            "{}{}",
-            legend(&[("failed", "refused or unknown")]),
-            scroll(&chart::throughput(run, &calls))
-        ),
+        &format!("{}{}", legend(&[("failed", "failed or unknown")]), scroll(&chart::throughput(run, &calls))),
     );
     section(
         &mut page,
@@ -91,7 +88,7 @@ pub(super) fn render(contents: &Contents) -> String {
         "Each session’s calls from beginning to end: a wide bar is a long wait.",
         &format!(
             "{}{}",
-            legend(&[("refused", "refused"), ("unknown", "outcome unknown")]),
+            legend(&[("refused", "failed"), ("unknown", "outcome unknown")]),
             scroll(&chart::lanes(run, &calls))
         ),
     );
@@ -286,7 +283,7 @@ fn settings(page: &mut String, contents: &Contents) {
     let _ = write!(
         list,
         "<p class=\"words\">Again: <code>{}</code> makes the same choices, at other moments. Judge the history \
-         again: <code>godown check {}</code>.</p><p class=\"words\">Beside this page: <code>run.json</code> (all of the \
+         again: <code>godown check runs/{}</code>.</p><p class=\"words\">Beside this page: <code>run.json</code> (all of the \
          above), <code>history.jsonl</code> (every call), <code>latency.hlog</code> (HdrHistogram), \
          <code>results.json</code> (the verdict).</p>",
         escape(&run.command),

@@ -1,6 +1,6 @@
 //! Percentiles by operation and phase, for the terminal, the results and the page.
 //!
-//! Only successful calls have a latency here. The others are counted beside them: refused calls, which certainly did
+//! Only successful calls have a latency here. The others are counted beside them: failed calls, which certainly did
 //! not happen, and those whose outcome nobody knows.
 
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ pub(crate) fn rows(
 
 /// The column names of [`cells`].
 pub(crate) const COLUMNS: [&str; 9] =
-    ["operation", "phase", "calls", "p50", "p99", "p99.9", "max", "refused", "unknown"];
+    ["operation", "phase", "calls", "p50", "p99", "p99.9", "max", "failed", "unknown"];
 
 /// A row as text, column by column.
 pub(crate) fn cells(row: &Row) -> [String; COLUMNS.len()] {
