@@ -16,14 +16,13 @@ use clap::ValueEnum;
 use godown_core::id::Life;
 use godown_core::input::Boot;
 use godown_core::node::Node;
-use godown_core::stored::Row;
 use rand::rngs::SysRng;
 use rand::{SeedableRng as _, TryRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -44,6 +43,9 @@ pub(crate) struct Args {
     /// How to say on stdout where this node serves.
     #[arg(long, value_enum, default_value = "human")]
     announce: Announce,
+    /// Stop when stdin is closed, as on SIGTERM: a node that another program has started then never outlives it.
+    #[arg(long)]
+    stop_with_stdin: bool,
 }
 
 /// How a line on stdout looks.
@@ -53,6 +55,19 @@ enum Announce {
     Human,
     /// One JSON object.
     Json,
+}
+
+/// Everything that a node has before its event loop begins.
+struct Beginning {
+    setup: Setup,
+    life: Life,
+    /// Feeds nothing but jitter.
+    seed: u64,
+    folder: Arc<Folder>,
+    listeners: Listeners,
+    started: Started,
+    events: mpsc::UnboundedReceiver<StoreEvent>,
+    stop_with_stdin: bool,
 }
 
 /// Runs one node until it is told to stop.
@@ -68,17 +83,26 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         peers: listen(setup.listen, "for peers", "--listen")?,
         http: listen(setup.http, "for HTTP", "--http")?,
     };
-    let (events, event_source) = mpsc::unbounded_channel();
+    let (sender, events) = mpsc::unbounded_channel();
     let is_alone = setup.copies() == 1;
-    let started = Store::start(Arc::clone(&folder), is_alone, setup.disk_reserve_bytes, events)?;
+    let started = Store::start(Arc::clone(&folder), is_alone, setup.disk_reserve_bytes, sender)?;
     if let Some(why) = &started.set_aside {
         error!("starting over an empty store, to be refilled by the other replicas: {why}");
     }
     listeners.announce(&setup, life, args.announce)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (store, outcome) =
-        runtime.block_on(live(setup, life, seed, folder, listeners, started, event_source));
+    let stop_with_stdin = args.stop_with_stdin;
+    let (store, outcome) = runtime.block_on(live(Beginning {
+        setup,
+        life,
+        seed,
+        folder,
+        listeners,
+        started,
+        events,
+        stop_with_stdin,
+    }));
     // What still runs serves nobody any more.
     runtime.shutdown_background();
     let closed = store.close();
@@ -154,15 +178,8 @@ impl Listeners {
 }
 
 /// Everything that happens on the event loop.
-async fn live(
-    setup: Setup,
-    life: Life,
-    seed: u64,
-    folder: Arc<Folder>,
-    listeners: Listeners,
-    started: Started,
-    events: mpsc::UnboundedReceiver<StoreEvent>,
-) -> (Store, Result<(), Box<dyn Error>>) {
+async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
+    let Beginning { setup, life, seed, folder, listeners, started, events, stop_with_stdin } = beginning;
     let Started { store, boot_rows, .. } = started;
     let (inbox, inbox_source) = mpsc::channel(INBOX_MAX);
     // One place for each call that the core admits, and some for calls that it refuses and for questions.
@@ -179,28 +196,49 @@ async fn live(
         tokio::spawn(Arc::clone(&peers).run(peer_listener, rng, all_stopped.clone()));
         let http_listener = TcpListener::from_std(listeners.http)?;
         let http = tokio::spawn(http::serve(Arc::clone(&front), http_listener, http_stopped));
-        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok((peers, front, http, signals))
+        Ok((peers, front, http, Orders::new(stop_with_stdin)?))
     };
-    let (peers, front, http, (mut terminate, mut interrupt)) = match begin() {
+    let (peers, front, http, mut orders) = match begin() {
         Ok(begun) => begun,
         Err(error) => return (store, Err(error)),
     };
     let drain = setup.drain;
-    let drive = drive(setup, life, seed, folder, peers, front, store, boot_rows, sources, all_stopped);
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let build = async |all_stopped: &mut watch::Receiver<bool>| -> Result<Option<Node>, Box<dyn Error>> {
+        let nameless = peers.nameless();
+        if !nameless.is_empty() {
+            info!("waiting to hear the names of the peers at {}", nameless.join(", "));
         }
+        let names = tokio::select! {
+            names = peers.names(&folder) => names?,
+            _ = all_stopped.wait_for(|&stopped| stopped) => return Ok(None),
+        };
+        let config = setup.config(names.iter().map(String::as_str))?;
+        Ok(Some(Node::new(config, Boot { life, rows: boot_rows }, seed)?))
+    };
+    let drive = async {
+        let mut all_stopped = all_stopped;
+        let node = match build(&mut all_stopped).await {
+            Ok(Some(node)) => node,
+            Ok(None) => return (store, Ok(())),
+            Err(error) => return (store, Err(error)),
+        };
+        front.start(Arc::clone(store.stats()));
+        let (store, outcome) = Driver::new(node, Arc::clone(&peers), store).run(sources, all_stopped).await;
+        let outcome = outcome.map_err(|reason| {
+            let words = "the store cannot be relied on any more, so this node stops";
+            format!("{words}; nothing acknowledged is lost: {reason}").into()
+        });
+        (store, outcome)
+    };
+    let stop = async {
+        orders.stop().await;
         info!("stopping: requests in flight have {drain:?} to finish");
         let _ = stop_http.send(true);
-        let finish = tokio::time::timeout(drain, http);
         tokio::select! {
-            finished = finish => if finished.is_err() {
+            finished = tokio::time::timeout(drain, http) => if finished.is_err() {
                 warn!("some requests did not finish in time");
             },
-            _ = interrupt.recv() => warn!("stopping at once"),
+            () = orders.stop() => warn!("told twice: stopping at once"),
         }
         let _ = stop_all.send(true);
         // The loop ends now, and with it this race.
@@ -212,43 +250,43 @@ async fn live(
     }
 }
 
-/// Waits for the peers' names, then drives the node until it is told to stop or its store breaks.
-#[expect(clippy::too_many_arguments, reason = "the one place where everything comes together")]
-async fn drive(
-    setup: Setup,
-    life: Life,
-    seed: u64,
-    folder: Arc<Folder>,
-    peers: Arc<Peers>,
-    front: Arc<Front>,
-    store: Store,
-    boot_rows: Vec<Row>,
-    sources: Sources,
-    mut stop: watch::Receiver<bool>,
-) -> (Store, Result<(), Box<dyn Error>>) {
-    let nameless = peers.nameless();
-    if !nameless.is_empty() {
-        info!("waiting to hear the names of the peers at {}", nameless.join(", "));
+/// What can tell a node to stop.
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+    stdin_closed: Option<oneshot::Receiver<()>>,
+}
+
+impl Orders {
+    fn new(with_stdin: bool) -> io::Result<Self> {
+        let stdin_closed = with_stdin.then(|| {
+            let (closed, is_closed) = oneshot::channel();
+            // A read of stdin cannot be called off, so it gets a thread that nobody waits for.
+            std::thread::spawn(move || {
+                let _ = io::copy(&mut io::stdin(), &mut io::sink());
+                let _ = closed.send(());
+            });
+            is_closed
+        });
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            stdin_closed,
+        })
     }
-    let names = tokio::select! {
-        names = peers.names(&folder) => names,
-        _ = stop.wait_for(|&stop| stop) => return (store, Ok(())),
-    };
-    let build = || -> Result<Node, Box<dyn Error>> {
-        let names = names?;
-        let config = setup.config(names.iter().map(String::as_str))?;
-        Ok(Node::new(config, Boot { life, rows: boot_rows }, seed)?)
-    };
-    let node = match build() {
-        Ok(node) => node,
-        Err(error) => return (store, Err(error)),
-    };
-    front.start(Arc::clone(store.stats()));
-    let (store, outcome) = Driver::new(node, peers, store).run(sources, stop).await;
-    let outcome = outcome.map_err(|reason| {
-        let words =
-            "the store cannot be relied on any more, so this node stops; nothing acknowledged is lost";
-        format!("{words}: {reason}").into()
-    });
-    (store, outcome)
+
+    /// Waits for the next order to stop.
+    async fn stop(&mut self) {
+        let stdin_closed = async {
+            match self.stdin_closed.take() {
+                Some(closed) => drop(closed.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = stdin_closed => {}
+        }
+    }
 }

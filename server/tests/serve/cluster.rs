@@ -1,0 +1,286 @@
+//! Real nodes on free loopback ports over temporary folders, ended when the test ends.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{Client, Response};
+
+/// Longer than anything takes that is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `is_so`, or fails saying that `what` did not come about.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs `godown` to its end.
+pub(crate) fn godown(arguments: &[&str]) -> (ExitStatus, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_godown"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+/// An address that nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
+/// One node, running or not.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) peers: SocketAddr,
+    config: PathBuf,
+    running: Option<(Child, SocketAddr)>,
+}
+
+impl Node {
+    /// Puts settings at the top of its configuration file, for the next start, and gives what the file was.
+    pub(crate) fn configure(&self, settings: &str) -> String {
+        let text = fs::read_to_string(&self.config).expect("readable");
+        fs::write(&self.config, format!("{settings}\n{text}")).expect("written");
+        text
+    }
+
+    /// Starts it; it serves when this returns, though it may have to catch up.
+    pub(crate) fn start(&mut self) {
+        assert!(self.running.is_none(), "{} runs already", self.name);
+        let log = fs::File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_godown"))
+            .args(["serve", "--announce", "json", "--stop-with-stdin", "--config"])
+            .arg(&self.config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line of text");
+        if line.is_empty() {
+            let status = child.wait().expect("it ended");
+            panic!("{} ended at once ({status}): {}", self.name, self.log());
+        }
+        let said: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+        let http = said["http"].as_str().expect("an address").parse().expect("an address");
+        self.running = Some((child, http));
+    }
+
+    pub(crate) fn start_and_wait(&mut self) {
+        self.start();
+        self.wait_until_ready();
+    }
+
+    pub(crate) fn wait_until_ready(&self) {
+        wait_until(&format!("{} is ready", self.name), || self.is_ready());
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.get("/ready").status == 200
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.running.as_ref().expect("it runs").1
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.http())
+    }
+
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.client().request(method, target, headers, body)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.request("GET", target, &[], b"")
+    }
+
+    /// A write that must be acknowledged. Gives the clock.
+    pub(crate) fn put(&self, target: &str, value: &[u8]) -> String {
+        let response = self.request("PUT", target, &[], value);
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.clock().to_owned()
+    }
+
+    /// A number in `/stats`, by the names on the way to it.
+    pub(crate) fn stat(&self, path: &str) -> u64 {
+        let page: serde_json::Value =
+            serde_json::from_str(self.get("/stats").text()).expect("a page of JSON");
+        let number = page.pointer(path).and_then(serde_json::Value::as_u64);
+        number.unwrap_or_else(|| panic!("no number at {path} in {page:#}"))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let (child, _) = self.running.as_ref().expect("it runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("it takes the signal");
+    }
+
+    /// Waits for the end that was ordered.
+    pub(crate) fn join(&mut self) -> ExitStatus {
+        let (mut child, _) = self.running.take().expect("it runs");
+        let mut status = None;
+        wait_until(&format!("{} ends", self.name), || {
+            status = child.try_wait().expect("a process to ask after");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+
+    /// Stops it in good order.
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.join();
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.join();
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.with_extension("log")
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        let mut log = String::new();
+        let mut file = fs::File::open(self.log_path()).expect("a log file");
+        file.read_to_string(&mut log).expect("text");
+        log
+    }
+
+    /// Waits until it has logged `words`.
+    pub(crate) fn wait_for_log(&self, words: &str) {
+        wait_until(&format!("{} logs '{words}'", self.name), || self.log().contains(words));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some((mut child, _)) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() && self.log_path().exists() {
+            eprintln!("--- the log of {}:\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// How the nodes of a test list each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lists {
+    /// All nodes, with their names.
+    Named,
+    /// As MecDB's files: the other nodes, without names.
+    MecDb,
+    /// All nodes, without names.
+    MecDbAll,
+}
+
+/// Some nodes that belong together.
+pub(crate) struct Cluster {
+    // Before the folder: nodes end before it goes.
+    nodes: Vec<Node>,
+    _folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// `count` nodes, not started. `settings` goes into each configuration file.
+    pub(crate) fn new(count: usize, lists: Lists, settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let addresses: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
+        let node = |index: usize| {
+            let name = format!("n{}", index + 1);
+            let root = folder.path().join(&name);
+            let config = folder.path().join(format!("{name}.toml"));
+            let mut text = format!(
+                "name = \"{name}\"\nport = {}\nhttpport = 0\nroot = \"{}\"\n{settings}\n",
+                addresses[index].port(),
+                root.display()
+            );
+            for (other, address) in addresses.iter().enumerate() {
+                if other == index && lists == Lists::MecDb {
+                    continue;
+                }
+                text.push_str("[[node]]\n");
+                if lists == Lists::Named {
+                    text.push_str(&format!("name = \"n{}\"\n", other + 1));
+                }
+                text.push_str(&format!("host = \"127.0.0.1\"\nport = {}\n", address.port()));
+            }
+            fs::write(&config, text).expect("written");
+            Node { name, folder: root, peers: addresses[index], config, running: None }
+        };
+        Self { nodes: (0..count).map(node).collect(), _folder: folder }
+    }
+
+    /// `count` nodes that are ready.
+    pub(crate) fn ready(count: usize, settings: &str) -> Self {
+        let mut cluster = Self::new(count, Lists::Named, settings);
+        cluster.start();
+        cluster
+    }
+
+    /// Starts all nodes and waits until each is ready.
+    pub(crate) fn start(&mut self) {
+        for node in &mut self.nodes {
+            node.start();
+        }
+        for node in &self.nodes {
+            node.wait_until_ready();
+        }
+    }
+}
+
+impl std::ops::Deref for Cluster {
+    type Target = [Node];
+
+    fn deref(&self) -> &[Node] {
+        &self.nodes
+    }
+}
+
+impl std::ops::DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut [Node] {
+        &mut self.nodes
+    }
+}
+
+/// Copies a folder with everything in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("created");
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The server as its users meet it: real processes, real sockets, real disks.
+
+mod client;
+mod cluster;
+mod crash;
+mod life;
+mod limits;
+mod mec;
+mod peers;
+mod startup;
