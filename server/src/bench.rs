@@ -10,7 +10,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,10 @@ pub(crate) struct Args {
     /// The program whose `serve` the run's own nodes run, such as an older build; this one if not given.
     #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
     program: Option<PathBuf>,
+    /// Where the run's own nodes keep their data: a folder is made in it and removed again. The system's folder for
+    /// temporary files if not given.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "nodes")]
+    data: Option<PathBuf>,
     /// How many connections, each number in turn.
     #[arg(long, value_delimiter = ',', default_value = "1,64", value_parser = clap::value_parser!(u64).range(1..=4_096))]
     connections: Vec<u64>,
@@ -111,7 +115,11 @@ async fn bench(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let screen = Screen::new(length, false);
     let own: Option<(Cluster, TempDir)> = if args.nodes.is_empty() {
         screen.say("starting three nodes");
-        let folder = tempfile::Builder::new().prefix("godown-bench-").tempdir()?;
+        let mut folder = tempfile::Builder::new();
+        let folder = match &args.data {
+            Some(data) => folder.prefix("godown-bench-").tempdir_in(data)?,
+            None => folder.prefix("godown-bench-").tempdir()?,
+        };
         let program = match &args.program {
             Some(program) => program.clone(),
             None => std::env::current_exe()?,
@@ -120,6 +128,9 @@ async fn bench(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     } else {
         None
     };
+    if own.as_ref().is_some_and(|(_, folder)| is_memory(folder.path())) {
+        eprintln!("godown bench: the data are in memory (tmpfs), where syncing is free; --data names a disk");
+    }
     let nodes: Vec<SocketAddr> = match &own {
         Some((cluster, _)) => cluster.nodes.iter().map(|node| node.http).collect(),
         None => args.nodes.clone(),
@@ -144,6 +155,20 @@ async fn bench(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         tell(args, &nodes, own.is_some(), &rows);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether files in a folder are in memory only.
+#[cfg(target_os = "linux")]
+fn is_memory(folder: &Path) -> bool {
+    /// `TMPFS_MAGIC` of Linux.
+    const TMPFS: i128 = 0x0102_1994;
+    rustix::fs::statfs(folder).is_ok_and(|system| i128::from(system.f_type) == TMPFS)
+}
+
+/// Whether files in a folder are in memory only; this system does not say.
+#[cfg(not(target_os = "linux"))]
+fn is_memory(_folder: &Path) -> bool {
+    false
 }
 
 /// One number of connections, and what was measured with it.

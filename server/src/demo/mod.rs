@@ -129,14 +129,8 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     let load_s = load(args, seed, &nodes, &recorder, &mut story, &mut cluster).await?;
     recorder.check()?;
 
-    story.tell("the load is over; waiting until all nodes show the same");
     let keys = session::keys();
-    let equal_after = rest::until_equal(&nodes, &keys, &screen).await;
-    story.tell(match equal_after {
-        Some(_) => "all nodes show the same, and go on doing so".to_owned(),
-        None => "the nodes still differ; the final reads will say where".to_owned(),
-    });
-    rest::record(&recorder, &nodes, &keys).await;
+    let rest = come_to_rest(&nodes, &keys, &recorder, &mut story, &screen).await;
 
     let (phases, faults, timeline) = story.end(load_s);
     let recorder = Rc::into_inner(recorder).ok_or("a session outlived the load")?;
@@ -158,7 +152,7 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     };
     folder.write_run(&run)?;
     screen.say("judging the history");
-    let code = judge(&folder, equal_after, &screen)?;
+    let code = judge(&folder, rest, &screen)?;
     if args.keep {
         invite(&nodes, &keys);
     }
@@ -192,16 +186,50 @@ async fn load(
     Ok(load_s)
 }
 
-/// Checks the history, writes results and report, and says all of it.
-fn judge(
-    folder: &Folder,
+/// How the nodes came to agree.
+struct Rest {
+    /// How long after the load they showed the same, if ever.
     equal_after: Option<Duration>,
+    /// How many replicas the reads afterwards had to repair, if the nodes say.
+    repaired: Option<u64>,
+}
+
+/// Waits until the nodes agree, and reads everything on each of them for the record.
+async fn come_to_rest(
+    nodes: &[(String, SocketAddr)],
+    keys: &[String],
+    recorder: &Recorder,
+    story: &mut Story<'_>,
     screen: &Screen,
-) -> Result<ExitCode, Box<dyn Error>> {
+) -> Rest {
+    let over = recorder.elapsed();
+    story.tell("the load is over; nobody reads while the nodes compare notes");
+    let before = rest::until_quiet(nodes, screen).await;
+    story.tell(match before {
+        Some(_) => "no node finds a difference any more; now each is asked what it holds",
+        None => "the nodes do not say that they agree; each is asked what it holds",
+    });
+    let asked = recorder.elapsed();
+    let equal = rest::until_equal(nodes, keys, screen).await;
+    story.tell(match equal {
+        Some(_) => "all nodes show the same, and go on doing so",
+        None => "the nodes still differ; the final reads will say where",
+    });
+    rest::record(recorder, nodes, keys).await;
+    let after = rest::repairs(nodes).await;
+    Rest {
+        equal_after: equal.map(|took| asked - over + took),
+        repaired: before.zip(after).map(|(before, after)| after.saturating_sub(before)),
+    }
+}
+
+/// Checks the history, writes results and report, and says all of it.
+fn judge(folder: &Folder, rest: Rest, screen: &Screen) -> Result<ExitCode, Box<dyn Error>> {
     let history = folder.read_history()?;
     let judgement = check::run(&history, check::Model::Siblings, &check::Options::default())?;
     let results = Results {
-        equal_after_s: equal_after.map(|after| after.as_secs_f64()),
+        equal_after_s: rest.equal_after.map(|after| after.as_secs_f64()),
+        repaired_by_reads: rest.repaired,
         latency: table::rows(&history, &folder.read_latency()?)?,
         ..Results::new(&judgement)?
     };

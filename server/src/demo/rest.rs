@@ -1,8 +1,9 @@
-//! After the load: waiting until the nodes show the same, and asking each of them for the record.
+//! After the load: letting the nodes agree by themselves, and asking each of them for the record.
 //!
-//! A usual read through any node joins what a quorum holds, so it would hide a replica that lags behind. The reads
-//! here ask for a quorum of one: the node that is asked answers from its own disk. Reads repair what they find stale,
-//! so this is no measure of how well anti-entropy works alone; it is the question whether the nodes come to agree.
+//! First nobody reads: the nodes compare notes (anti-entropy) until each has found no difference twice in a row. Only
+//! then are they asked. A usual read through any node joins what a quorum holds, so it would hide a replica that lags
+//! behind; the reads here ask for a quorum of one, which the node that is asked answers from its own disk. Reads
+//! repair what they find stale, so the repairs that they cause are counted: none means that the nodes needed no help.
 //! Equal once is not enough, since a write with unknown outcome may still arrive: the answers must be
 //! the same on all nodes in two rounds that are further apart than a call can take. Whatever the waiting says, the final
 //! reads are then recorded, and the checks judge those.
@@ -16,10 +17,15 @@ use tokio::time::{Instant, sleep};
 
 use super::recorder::Recorder;
 use super::session::{TIMEOUT, texts};
+use crate::load::http::{Client, Request};
 use crate::load::mec::Mec;
 use crate::load::screen::Screen;
 use crate::report::phase::Phase;
 
+/// How long the nodes may take to find no more differences by themselves.
+const QUIET_MAX: Duration = Duration::from_secs(15);
+/// How many comparisons without a difference, in a row, make a node quiet.
+const QUIET_ROUNDS: u64 = 2;
 /// How long the nodes may take to agree.
 const AGREE_MAX: Duration = Duration::from_secs(20);
 /// How far apart two equal rounds must be: longer than any call that was under way may still work.
@@ -31,6 +37,65 @@ const TRIES: usize = 3;
 
 /// What every node shows of every key, in the order of the keys, then of the nodes; nothing where none answered.
 type Round = Vec<Vec<Option<BTreeSet<String>>>>;
+
+/// What a node counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counters {
+    /// Comparisons with another node that found no difference,
+    equal: u64,
+    /// and those that found one.
+    differ: u64,
+    /// Repairs that changed what it holds.
+    repairs: u64,
+}
+
+/// Waits until the nodes find no more differences, and says how many repairs there have been on all of them by then;
+/// nothing if they go on finding some, or do not say.
+pub(super) async fn until_quiet(nodes: &[(String, SocketAddr)], screen: &Screen) -> Option<u64> {
+    let deadline = Instant::now() + QUIET_MAX;
+    let mut clients: Vec<Client> = nodes.iter().map(|(_, address)| Client::new(*address, TIMEOUT)).collect();
+    // What each counted when it found its last difference; the load's end counts as one.
+    let mut last = counters(&mut clients).await?;
+    while Instant::now() < deadline {
+        screen.say("the nodes compare notes");
+        let now = counters(&mut clients).await?;
+        for (last, now) in last.iter_mut().zip(&now) {
+            if last.differ != now.differ {
+                *last = *now;
+            }
+        }
+        if last.iter().zip(&now).all(|(last, now)| now.equal >= last.equal + QUIET_ROUNDS) {
+            return Some(now.iter().map(|node| node.repairs).sum());
+        }
+        sleep(AGAIN).await;
+    }
+    None
+}
+
+/// How many repairs there have been on all nodes; nothing if one does not say.
+pub(super) async fn repairs(nodes: &[(String, SocketAddr)]) -> Option<u64> {
+    let mut clients: Vec<Client> = nodes.iter().map(|(_, address)| Client::new(*address, TIMEOUT)).collect();
+    Some(counters(&mut clients).await?.iter().map(|node| node.repairs).sum())
+}
+
+async fn counters(clients: &mut [Client]) -> Option<Vec<Counters>> {
+    let mut all = Vec::with_capacity(clients.len());
+    for client in clients {
+        let page = client.call(&Request::get("/stats")).await.ok()?;
+        all.push(read_counters(&page.body)?);
+    }
+    Some(all)
+}
+
+fn read_counters(page: &[u8]) -> Option<Counters> {
+    let page: serde_json::Value = serde_json::from_slice(page).ok()?;
+    let count = |name: &str| page.get("core")?.get(name)?.as_u64();
+    Some(Counters {
+        equal: count("sync_equal")?,
+        differ: count("sync_differ")?,
+        repairs: count("repairs_applied")?,
+    })
+}
 
 /// Asks all nodes again and again until they agree for good, and says how long that took; nothing if they never did.
 pub(super) async fn until_equal(
@@ -116,6 +181,14 @@ mod tests {
 
     fn set(values: &[&str]) -> Option<BTreeSet<String>> {
         Some(values.iter().map(|value| (*value).to_owned()).collect())
+    }
+
+    #[test]
+    fn counters_are_read_from_a_nodes_page_or_not_at_all() {
+        let page = br#"{"name":"n1","core":{"sync_equal":6,"sync_differ":1,"repairs_applied":19,"gets":7}}"#;
+        assert_eq!(read_counters(page), Some(Counters { equal: 6, differ: 1, repairs: 19 }));
+        assert_eq!(read_counters(br#"{"core":{"sync_equal":6}}"#), None);
+        assert_eq!(read_counters(b"there is nothing at /stats"), None);
     }
 
     #[test]

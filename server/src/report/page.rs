@@ -215,15 +215,21 @@ fn tiles(page: &mut String, contents: &Contents, calls: &[Call]) {
     let siblings = count(&|call| call.values > 1);
     let most = calls.iter().map(|call| call.values).max().unwrap_or(0);
     let equal = match contents.results.equal_after_s {
-        Some(seconds) => (format!("{seconds:.1} s"), "after the load until all nodes showed the same"),
-        None => ("never".to_owned(), "did all nodes show the same in time"),
+        Some(seconds) => (format!("{seconds:.1} s"), "after the load, all nodes showed the same".to_owned()),
+        None => ("never".to_owned(), "did all nodes show the same in time".to_owned()),
     };
+    let repaired = match contents.results.repaired_by_reads {
+        Some(count) => (thousands(count), "replicas that the final reads had to repair".to_owned()),
+        None => ("?".to_owned(), "replicas repaired by the final reads: the nodes do not say".to_owned()),
+    };
+    let figure = |count: u64, words: &str| (thousands(count), words.to_owned());
     let tiles = [
-        (thousands(calls.len() as u64), "calls by the sessions"),
-        (thousands(changes), "acknowledged writes and deletes"),
-        (thousands(unknown), "changes with unknown outcome"),
-        (thousands(siblings), &*format!("reads that showed siblings, {most} at most")),
-        (equal.0, equal.1),
+        figure(calls.len() as u64, "calls by the sessions"),
+        figure(changes, "acknowledged writes and deletes"),
+        figure(unknown, "changes with unknown outcome"),
+        figure(siblings, &format!("reads that showed siblings, {most} at most")),
+        equal,
+        repaired,
     ];
     page.push_str("<div class=\"tiles\">");
     for (figure, words) in &tiles {

@@ -97,8 +97,10 @@ pub(crate) struct Moment {
 pub(crate) struct Results {
     /// `valid`, `violated` or `unknown`: the worst of the checks.
     pub(crate) verdict: String,
-    /// How long after the load all nodes showed the same for the last time of asking; nothing if they never did.
+    /// How long after the load all nodes showed the same, and went on doing so; nothing if they never did.
     pub(crate) equal_after_s: Option<f64>,
+    /// How many replicas the reads after the load had to repair: none if the nodes had come to agree by themselves.
+    pub(crate) repaired_by_reads: Option<u64>,
     /// The checks, as `godown-check` writes them.
     pub(crate) checks: Vec<Check>,
     /// Percentiles by operation and phase.
@@ -158,6 +160,7 @@ impl Results {
         Ok(Results {
             verdict: report.verdict.to_string(),
             equal_after_s: None,
+            repaired_by_reads: None,
             checks: serde_json::from_value(serde_json::to_value(&report.checks)?)?,
             latency: Vec::new(),
         })
