@@ -21,7 +21,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
-use crate::load::cluster::Cluster;
+use crate::load::cluster::{Cluster, interrupted};
 use crate::load::hlog::{histogram, nanoseconds};
 use crate::load::http::{Client, Method, Request};
 use crate::load::pace::Pace;
@@ -105,14 +105,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     local.block_on(&runtime, async {
         tokio::select! {
             outcome = bench(&args) => outcome,
-            _ = tokio::signal::ctrl_c() => Err("interrupted; the nodes are stopped".into()),
+            signal = interrupted() => Err(signal.into()),
         }
     })
 }
 
 async fn bench(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let length = Duration::from_secs(args.seconds).saturating_mul(args.connections.len() as u32);
-    let screen = Screen::new(length, false);
+    let screen = Screen::new(length);
     let own: Option<(Cluster, TempDir)> = if args.nodes.is_empty() {
         screen.say("starting three nodes");
         let mut folder = tempfile::Builder::new();

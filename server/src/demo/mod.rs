@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::check::{UNKNOWN, exit_code};
-use crate::load::cluster::{Cluster, NODES};
+use crate::load::cluster::{Cluster, NODES, interrupted};
 use crate::load::screen::{Screen, print, thousands};
 use crate::report::run::{Folder, Results, Run, timestamp};
 use crate::report::{self, table};
@@ -89,18 +89,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 /// A cluster that outlives its run, and its data.
 type Kept = (Cluster, TempDir);
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => "interrupted; the nodes are stopped",
-        _ = terminate.recv() => "terminated; the nodes are stopped",
-    }
-}
-
 async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     let seed = match args.seed {
         Some(seed) => seed,
@@ -110,7 +98,7 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     let (folder, name) = Folder::create(&args.run_dir, "demo", started)?;
     let data = tempfile::Builder::new().prefix("godown-demo-").tempdir()?;
     let length = Duration::from_secs(args.seconds);
-    let screen = Screen::new(length + AFTER, false);
+    let screen = Screen::new(length + AFTER);
     screen.line(&format!("Godown demo: {NODES} nodes, {} client sessions, seed {seed}", args.sessions));
 
     screen.say("starting the nodes");

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::http::{Client, Request};
@@ -278,6 +279,22 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Waits until the user or the system wants this process to end, and says in which words. Whoever owns a cluster
+/// must wait for this beside its work: a process that a signal ends drops nothing, and its nodes would live on.
+pub(crate) async fn interrupted() -> &'static str {
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        // Without handlers there is nothing to wait for; the system then ends the process by itself.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "interrupted; the nodes are stopped",
+        _ = terminate.recv() => "terminated; the nodes are stopped",
+        _ = hangup.recv() => "the terminal is gone; the nodes are stopped",
     }
 }
 

@@ -16,9 +16,9 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// A screen for a run that will take about `length`. `is_quiet` hides the bar.
-    pub(crate) fn new(length: Duration, is_quiet: bool) -> Self {
-        let bar = if is_quiet { ProgressBar::hidden() } else { ProgressBar::new(millis(length)) };
+    /// A screen for a run that will take about `length`.
+    pub(crate) fn new(length: Duration) -> Self {
+        let bar = ProgressBar::new(millis(length));
         let style = ProgressStyle::with_template("  {spinner} [{bar:32}] {elapsed} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
