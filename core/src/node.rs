@@ -455,7 +455,7 @@ impl Node {
         match message {
             Message::Forward { op, to, floor, change, w, timeout } => {
                 let deadline = now.mono.after(timeout.min(cx.config.timeout_max));
-                self.puts.on_forward(cx, from, op, to, floor, change, usize::from(w), deadline);
+                self.puts.on_forward(cx, from, op, to, floor, change, usize::from(w), deadline, refusal);
             }
             Message::Forwarded { op, outcome } => {
                 self.puts.on_forwarded(cx, &mut self.peers, from, op, outcome)
@@ -528,12 +528,10 @@ fn request(message: &Message) -> Option<OpId> {
     }
 }
 
-/// Answers a request with a refusal, or drops what needs no answer. False for answers, which are never refused.
+/// Answers a request with a refusal, or drops what needs no answer. False for answers, which are never refused, and for
+/// forwards, which must first be told from their doubles.
 fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> bool {
     match *message {
-        Message::Forward { op, .. } => {
-            cx.send(to, Message::Forwarded { op, outcome: Err(Failure::NotTaken(refusal)) });
-        }
         Message::Store { op, .. } => cx.send(to, Message::Stored { op, outcome: Err(refusal) }),
         Message::Fetch { op, .. } => cx.send(to, Message::Fetched { op, outcome: Err(refusal) }),
         Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),

@@ -3,7 +3,8 @@
 //! The node that a client calls is the coordinator when it is a primary of the key; otherwise it forwards the
 //! change to one. Another primary is tried only after a refusal, which says that nothing was minted: after silence
 //! nobody knows, and a second coordinator would make a second value of one write. A coordinator remembers the
-//! forwards that it took, so that a doubled message mints nothing either. The reply leaves with the W-th disk.
+//! forwards that it took, so that a doubled message mints nothing either; a forward names the life that it is for,
+//! because the next life remembers nothing. The reply leaves with the W-th disk.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -32,8 +33,8 @@ enum Asker {
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 enum Stage {
-    /// A primary has been asked to coordinate.
-    Forwarded(NodeId),
+    /// A primary has been asked to coordinate, in the life that it was thought to be in.
+    Forwarded { node: NodeId, to: Life },
     /// This node's own slot is to mint the dot and put it on disk.
     Minting,
     /// The delta has gone to the other primaries.
@@ -100,7 +101,7 @@ impl Puts {
         self.attempt(cx, peers, put, Refusal::NotHeld);
     }
 
-    /// A peer's client's write, which this node is to coordinate.
+    /// A peer's client's write, which this node is to coordinate unless it has a reason to refuse.
     #[expect(clippy::too_many_arguments, reason = "they are the fields of one message")]
     pub(crate) fn on_forward(
         &mut self,
@@ -112,6 +113,7 @@ impl Puts {
         change: Change,
         w: usize,
         deadline: Mono,
+        refusal: Option<Refusal>,
     ) {
         let refuse = |cx: &mut Cx<'_>, refusal| {
             cx.send(from, Message::Forwarded { op, outcome: Err(Failure::NotTaken(refusal)) });
@@ -120,13 +122,15 @@ impl Puts {
             let refusal = Refusal::OtherLife(cx.life);
             return refuse(cx, refusal);
         }
-        let partition = cx.layout.partition(&change.key);
-        if !cx.layout.holds(cx.me(), partition) {
-            return refuse(cx, Refusal::NotHeld);
-        }
+        // Whether it was taken comes first: a refusal of the second copy would deny what was done for the first.
         if !self.take(op, floor) && !planted!(cx.shared.plants, ForwardForgotten) {
             cx.shared.stats.forwards_doubled += 1;
             return;
+        }
+        let partition = cx.layout.partition(&change.key);
+        let not_held = (!cx.layout.holds(cx.me(), partition)).then_some(Refusal::NotHeld);
+        if let Some(refusal) = refusal.or(not_held) {
+            return refuse(cx, refusal);
         }
         let w = w.clamp(1, cx.config.replicas);
         let asker = Asker::Peer { node: from, op };
@@ -171,18 +175,19 @@ impl Puts {
         self.forwarded.insert(n);
         let floor = self.forwarded.first().copied().unwrap_or(n);
         cx.shared.stats.forwards += 1;
+        let to = peers.life(node);
         cx.send(
             node,
             Message::Forward {
                 op: cx.op(n),
-                to: peers.life(node),
+                to,
                 floor,
                 change: put.change.clone(),
                 w: put.w as u8,
                 timeout: put.deadline.since(cx.now.mono),
             },
         );
-        put.stage = Stage::Forwarded(node);
+        put.stage = Stage::Forwarded { node, to };
         self.open(cx, n, put);
     }
 
@@ -318,19 +323,27 @@ impl Puts {
         if op.origin != cx.life {
             return;
         }
-        let is_awaited = |put: &Put| matches!(put.stage, Stage::Forwarded(node) if node == from);
-        if !self.open.get(&op.n).is_some_and(is_awaited) {
+        let Some(&Stage::Forwarded { node, to }) = self.open.get(&op.n).map(|put| &put.stage) else { return };
+        if node != from {
             return;
         }
         let mut put = self.close(cx, op.n).expect("just seen");
+        let layout = cx.layout;
+        let primaries = layout.primaries(layout.partition(&put.change.key));
         match outcome {
-            Err(Failure::NotTaken(refusal)) if !matches!(refusal, Refusal::TooManySiblings { .. }) => {
-                if let Refusal::OtherLife(life) = refusal {
-                    peers.learn(from, life);
+            Err(Failure::NotTaken(last @ Refusal::OtherLife(life))) => {
+                peers.learn(from, life);
+                if to == Life::default() {
+                    // Nobody was asked: the question only went out to be corrected.
+                    self.attempt(cx, peers, put, last);
                 } else {
-                    let layout = cx.layout;
-                    put.refuse(layout.primaries(layout.partition(&put.change.key)), from);
+                    // Another copy of the message may have reached that life before it ended, and been carried out.
+                    let (acks, needed, replicas) = counts(&Tally::new(primaries.len(), put.w));
+                    self.finish(cx, put.asker, Err(Failure::Refused { acks, needed, replicas, last }));
                 }
+            }
+            Err(Failure::NotTaken(refusal)) if !matches!(refusal, Refusal::TooManySiblings { .. }) => {
+                put.refuse(primaries, from);
                 self.attempt(cx, peers, put, refusal);
             }
             outcome => self.finish(cx, put.asker, outcome),
@@ -344,7 +357,7 @@ impl Puts {
         let primaries = layout.primaries(layout.partition(&put.change.key));
         let tally = match put.stage {
             Stage::Gathering { tally, .. } => tally,
-            Stage::Forwarded(node) => {
+            Stage::Forwarded { node, .. } => {
                 cx.step(Step::Silent(node));
                 Tally::new(primaries.len(), put.w)
             }
@@ -377,7 +390,7 @@ impl Puts {
         for (&n, put) in &self.open {
             assert!(timer_set(put.deadline, Timer::Put(n)), "write {n} has no timer");
             match &put.stage {
-                Stage::Forwarded(_) => {
+                Stage::Forwarded { .. } => {
                     assert!(self.forwarded.contains(&n), "write {n} is forwarded and not listed so")
                 }
                 Stage::Minting => {}

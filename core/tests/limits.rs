@@ -109,6 +109,28 @@ fn one_peer_request_over_the_limit_is_refused_and_told_so() {
 }
 
 #[test]
+fn a_forward_that_was_taken_is_not_refused_when_it_arrives_again() {
+    let cluster = &mut cluster();
+    cluster.hold(N1);
+    let to = cluster.nodes().next().expect("n1").life();
+    let op = |n| godown_core::id::OpId { origin: godown_core::id::Life(77), n };
+    let value = || Some(Value { bytes: "v".into(), content_type: Bytes::new() });
+    let change = || Change { key: key_of("a"), seen: Context::new(), value: value() };
+    let timeout = Duration::from_secs(1);
+    let forward = || Message::Forward { op: op(1), to, floor: 1, change: change(), w: 2, timeout };
+    cluster.peer(N1, NodeId(3), forward());
+    // Enough waits in the key's slot now for the node to refuse whatever is new.
+    for n in 2..5 {
+        cluster.peer(N1, NodeId(3), Message::Fetch { op: op(n), key: key_of("a") });
+    }
+    cluster.told.clear();
+    cluster.peer(N1, NodeId(3), forward());
+    assert_eq!(cluster.told, Vec::<String>::new(), "a refusal would have the origin write a second time");
+    cluster.release(N1);
+    assert_eq!(cluster.values(N1, "a"), ["v"]);
+}
+
+#[test]
 fn a_quorum_and_a_timeout_out_of_range_are_named() {
     let cluster = &mut cluster();
     let wish =
