@@ -1,0 +1,130 @@
+//! Replicas are equal in the end: every one of a key's replicas holds the same siblings under the same dots.
+//!
+//! Judged from the disks and not from what nodes say: rows are decoded as a starting node would. Contexts are not
+//! compared; replicas may remember the same past in different words. Where anti-entropy runs, clocks must be equal
+//! as well. No node may hold a key that is not its own.
+
+use std::collections::BTreeMap;
+
+use godown_core::causal::{Clock, Dot};
+use godown_core::key::{Key, Partition};
+use godown_core::layout::Layout;
+use godown_core::stored;
+
+use crate::disk::Disk;
+use crate::record::Held;
+use crate::scenario::{Scenario, node_id, place_of};
+use crate::workload::identity;
+
+/// The siblings on one disk, by key.
+type Siblings = BTreeMap<(Partition, Key), Vec<(Dot, Vec<u8>)>>;
+
+/// The siblings on a disk.
+///
+/// # Errors
+/// In words, a row that is not what was written.
+fn siblings(layout: &Layout, disk: &Disk) -> Result<Siblings, String> {
+    let mut found = Siblings::new();
+    let last = layout.partitions().next_back().expect("there is a partition");
+    let (after, before) = stored::objects_between(Partition(0), None, last);
+    for row in disk.range(&after, &before) {
+        let value = row.value.unwrap_or_default();
+        let object = stored::read_object(&row.key, &value).map_err(|error| error.to_string())?;
+        let key = stored::key_of(&row.key).ok_or_else(|| format!("{:?} is no object's row", row.key))?;
+        let siblings = object.store.0.iter().map(|(dot, sibling)| (*dot, sibling.value.to_vec()));
+        let siblings: Vec<_> = siblings.collect();
+        if !siblings.is_empty() {
+            found.insert(key, siblings);
+        }
+    }
+    Ok(found)
+}
+
+/// Says in which way replicas differ; None when they are equal. The clock of each node's partition comes from `clock`.
+#[must_use]
+pub fn difference<'a>(
+    scenario: &Scenario,
+    layout: &Layout,
+    disks: &[&Disk],
+    clock: impl Fn(usize, Partition) -> Option<&'a Clock>,
+) -> Option<String> {
+    if !scenario.leaves_repair_to_reads()
+        && let Some(difference) = clocks_differ(layout, clock)
+    {
+        return Some(difference);
+    }
+    let mut all = Vec::with_capacity(disks.len());
+    for (node, disk) in disks.iter().enumerate() {
+        match siblings(layout, disk) {
+            Ok(siblings) => all.push(siblings),
+            Err(error) => return Some(format!("n{}: {error}", node + 1)),
+        }
+    }
+    for (node, held) in all.iter().enumerate() {
+        for ((partition, key), siblings) in held {
+            if !layout.holds(node_id(node), *partition) {
+                return Some(format!("n{} holds {key}, which is not its own", node + 1));
+            }
+            for other in layout.primaries(*partition).iter().map(|id| place_of(*id)) {
+                let theirs = all[other].get(&(*partition, key.clone()));
+                if theirs != Some(siblings) {
+                    let theirs = theirs.map_or(&[][..], Vec::as_slice);
+                    return Some(format!(
+                        "n{} holds {} of {key}, n{} holds {}",
+                        node + 1,
+                        shown(siblings),
+                        other + 1,
+                        shown(theirs)
+                    ));
+                }
+            }
+        }
+    }
+    None
+}
+
+fn clocks_differ<'a>(
+    layout: &Layout,
+    clock: impl Fn(usize, Partition) -> Option<&'a Clock>,
+) -> Option<String> {
+    for partition in layout.partitions() {
+        let nodes: Vec<usize> = layout.primaries(partition).iter().map(|id| place_of(*id)).collect();
+        for pair in nodes.windows(2) {
+            let [one, other] = [clock(pair[0], partition), clock(pair[1], partition)];
+            if one != other {
+                let told = |clock: Option<&Clock>| {
+                    clock.map_or("nothing".to_owned(), |clock| format!("{:?}", clock.as_context()))
+                };
+                return Some(format!(
+                    "the clocks of {partition:?} differ: n{} has seen {}, n{} {}",
+                    pair[0] + 1,
+                    told(one),
+                    pair[1] + 1,
+                    told(other)
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn shown(siblings: &[(Dot, Vec<u8>)]) -> String {
+    let shown = siblings.iter().map(|(dot, value)| format!("{}@{dot}", identity(value)));
+    format!("[{}]", shown.collect::<Vec<_>>().join(" "))
+}
+
+/// What every replica of every key of the scenario holds, for the final reads of a history.
+#[must_use]
+pub fn held(scenario: &Scenario, layout: &Layout, disks: &[&Disk]) -> Vec<Held> {
+    let mut held = Vec::new();
+    for (place, key) in (0..scenario.keys.len()).map(|place| (place, scenario.key(place))) {
+        let partition = layout.partition(&key);
+        for node in layout.primaries(partition).iter().map(|id| place_of(*id)) {
+            let row = stored::object_key(partition, &key);
+            let object = disks[node].read(&row).and_then(|value| stored::read_object(&row, &value).ok());
+            let ids = object.iter().flat_map(|object| object.siblings().map(|s| identity(&s.value)));
+            held.push(Held { node, key: place, ids: ids.collect() });
+        }
+    }
+    held
+}

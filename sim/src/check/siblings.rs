@@ -1,0 +1,49 @@
+//! What survives in the end is what should: the rule of `godown-jepsen`, over this run's history.
+//!
+//! The siblings that the replicas hold must be the maximal elements, under the transitive "had seen", of all
+//! acknowledged operations and some of those whose outcome is unknown. Here one thing more is known than a client
+//! knows: whatever a read has shown is on some disk, and since no disk is lost in this version it can only go by being
+//! replaced. So a write that was shown counts as acknowledged, whatever its own client was told.
+
+use std::collections::BTreeSet;
+
+use godown_jepsen::check::{self, Verdict};
+use godown_jepsen::history::History;
+
+use super::{Check, Failure};
+use crate::record::{Act, Held, Op, Record};
+use crate::scenario::Scenario;
+
+/// The history of a run, as it is judged; with times, nodes and reasons when it is `told` to people.
+#[must_use]
+pub fn history(scenario: &Scenario, record: &Record, held: &[Held], told: bool) -> History {
+    let shown: BTreeSet<u64> = record.ops().iter().flat_map(|op| op.shown.iter().copied()).collect();
+    let is_certain = |op: &Op| op.act == Act::Write && shown.contains(&op.id);
+    record.history(format!("seed {}", scenario.seed), held, told, is_certain)
+}
+
+/// Judges what the replicas hold in the end.
+#[must_use]
+pub fn check(scenario: &Scenario, record: &Record, held: &[Held]) -> Option<Failure> {
+    let says = match check::siblings(&history(scenario, record, held, false)) {
+        Ok(report) => {
+            let violation = report.violations().next();
+            let told = |violation: &check::Violation| {
+                let place = violation.key.as_int().and_then(|key| usize::try_from(key).ok());
+                let key = place.map_or(0, |place| scenario.keys[place]);
+                format!("{} of k{key}: {}", violation.anomaly, violation.explanation.summary)
+            };
+            let unknown = || report.checks.iter().flat_map(|check| &check.unknowns).next();
+            match report.verdict {
+                Verdict::Valid => return None,
+                Verdict::Violated => violation.map(told).unwrap_or_default(),
+                Verdict::Unknown => {
+                    let reason = unknown().map_or("", |unknown| unknown.reason.as_str());
+                    format!("it cannot be told: {reason}")
+                }
+            }
+        }
+        Err(error) => format!("the history cannot be judged: {error}"),
+    };
+    Some(Failure::new(Check::Siblings, says))
+}

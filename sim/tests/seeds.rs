@@ -1,0 +1,55 @@
+//! Ranges of seeds that hold every check, in both worlds, and seeds that once did not.
+//!
+//! Each test says which seeds it runs before and after; a failure says how to replay it. The ranges are small enough
+//! for every change; campaigns over many more are run with `cargo sim`.
+
+#![expect(clippy::print_stdout, reason = "a test says which seeds it ran")]
+
+use std::ops::Range;
+
+use godown_sim::campaign;
+use godown_sim::host::Checks;
+use godown_sim::world::{Options, World};
+
+/// Runs `seeds` and tells every failure at once.
+fn hold(world: World, checks: Checks, seeds: Range<u64>) {
+    let (first, last) = (seeds.start, seeds.end - 1);
+    println!("{world}: seeds {first} to {last}");
+    let options = Options { world, checks, ..Options::default() };
+    let mut failed = Vec::new();
+    let (mut count, mut calls) = (0, 0);
+    campaign::run(seeds, &options, 2, |outcome| {
+        count += 1;
+        calls += outcome.calls;
+        for failure in &outcome.failures {
+            let replay = format!("cargo sim replay {} --world {world}", outcome.seed);
+            failed.push(format!("seed {} broke {failure}\n  {replay}", outcome.seed));
+        }
+        true
+    });
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert_eq!(count, last - first + 1, "every seed runs");
+    assert!(calls > 20 * count, "{calls} calls in {count} runs: the clients hardly did anything");
+    println!("{world}: seeds {first} to {last} hold every check");
+}
+
+#[test]
+fn three_hundred_seeds_hold_every_check_in_the_stepped_world() {
+    hold(World::Stepped, Checks::Every, 0..300);
+}
+
+#[cfg(madsim)]
+#[test]
+fn a_hundred_seeds_hold_every_check_on_madsims_network() {
+    hold(World::Madnet, Checks::Every, 0..100);
+}
+
+#[cfg(not(madsim))]
+#[test]
+fn the_suites_on_madsim_were_left_out_of_this_build() {
+    let warning = "madsim is not in this build: a RUSTFLAGS variable has replaced `--cfg madsim`. The suite on \
+                   madsim's network and the comparison with madsim's clock were LEFT OUT; the stepped world ran on \
+                   its own clock.";
+    println!("\n{0}\n{warning}\n{0}\n", "!".repeat(100));
+    assert!(!cfg!(madsim));
+}
