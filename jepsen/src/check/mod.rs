@@ -11,8 +11,6 @@ mod report;
 mod siblings;
 mod wgl;
 
-use std::collections::HashMap;
-
 pub use convergence::convergence;
 pub use register::{FailedCas, Nil, Options, linearizable};
 pub use report::{Anomaly, Check, Explanation, Place, Report, Unknown, Verdict, Violation};
@@ -102,7 +100,7 @@ const FINAL: &str = "final";
 /// Operations by key, keys in order; operations without a key are on the key nil.
 fn keys<'h>(operations: &[Operation<'h>]) -> Vec<(&'h Value, Vec<Operation<'h>>)> {
     static NONE: Value = Value::Null;
-    let mut numbers: HashMap<&Value, usize, quick::Quick> = HashMap::default();
+    let mut numbers: quick::QuickMap<&Value, usize> = quick::QuickMap::default();
     let mut keys: Vec<(&Value, Vec<Operation<'h>>)> = Vec::new();
     for operation in operations {
         let key = operation.key().unwrap_or(&NONE);

@@ -6,14 +6,14 @@
 //! writes take effect whenever they like) as far as it still fails, so that only the calls that matter are told.
 //! What a read of nothing and a failed cas mean is an option, because recorders differ.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::quick::Quick;
+use super::quick::QuickMap;
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::wgl::{self, Budget, Call, Decision, Step};
 use super::{CheckError, keys};
@@ -155,7 +155,7 @@ impl<'a, 'h> Part<'a, 'h> {
             values: vec![&NULL],
             stranger: None,
         };
-        let mut numbers: HashMap<&Value, u32, Quick> = HashMap::from_iter([(&NULL, 0)]);
+        let mut numbers: QuickMap<&Value, u32> = QuickMap::from_iter([(&NULL, 0)]);
         for (owner, operation) in (0u32..).zip(operations) {
             let mut number = |value: &'h Value| {
                 *numbers.entry(value).or_insert_with(|| {
@@ -260,7 +260,7 @@ impl<'a, 'h> Part<'a, 'h> {
                 }
             }
         }
-        let events: HashMap<u32, _> = self
+        let events: BTreeMap<u32, _> = self
             .operations
             .iter()
             .flat_map(|operation| {

@@ -14,10 +14,10 @@
 //! Every read, final or not, is also checked for values that nobody wrote, that were refused, or that another shown
 //! value had replaced. The check never uses clocks or vectors that the store computed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::convergence::{is_final_read, node_name, shown};
-use super::quick::Quick;
+use super::quick::QuickMap;
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::{CheckError, keys};
 use crate::history::{History, Operation, Outcome, Value};
@@ -52,7 +52,7 @@ struct Element<'h> {
 /// One key's part of a history.
 struct Part<'h> {
     elements: Vec<Element<'h>>,
-    numbers: HashMap<&'h Value, u32, Quick>,
+    numbers: QuickMap<&'h Value, u32>,
     reads: Vec<Operation<'h>>,
     /// What a session had seen that nobody had written by then, or that was refused.
     strange: Vec<(Operation<'h>, &'h Value)>,
@@ -84,7 +84,7 @@ impl<'h> Part<'h> {
     fn new(operations: &[Operation<'h>]) -> Result<Self, String> {
         let mut part = Part {
             elements: Vec::new(),
-            numbers: HashMap::default(),
+            numbers: QuickMap::default(),
             reads: Vec::new(),
             strange: Vec::new(),
         };

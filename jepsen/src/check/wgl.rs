@@ -12,11 +12,10 @@
 //! forgotten, of identical ones the first is used first, and a configuration that used more of them than an equal one is
 //! pruned. The order of the search, and so its result, depends on the input alone.
 
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
-use super::quick::Quick;
+use super::quick::QuickMap;
 
 /// What an operation does to the register. Values are small numbers that the caller gave out; 0 is the first value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,7 +156,7 @@ impl Plan {
         let needed_until = needed_until(calls);
         let mut moments = Vec::with_capacity(2 * calls.len());
         let mut twins = vec![NONE; calls.len()];
-        let mut latest: HashMap<Step, u32, Quick> = HashMap::default();
+        let mut latest: QuickMap<Step, u32> = QuickMap::default();
         for (number, call) in (0u32..).zip(calls) {
             let moment = |position, what| Moment { position, what, call: number };
             match call.returned {
@@ -340,7 +339,7 @@ struct Search<'a, const N: usize> {
     in_slot: Vec<u32>,
     open_crashed: Mask<N>,
     in_slot_crashed: Vec<u32>,
-    memo: HashMap<Visited<N>, Spent<N>, Quick>,
+    memo: QuickMap<Visited<N>, Spent<N>>,
     remembered: usize,
     frames: Vec<Frame<N>>,
     candidates: Vec<u16>,
@@ -363,7 +362,7 @@ impl<'a, const N: usize> Search<'a, N> {
             in_slot: vec![NONE; plan.width],
             open_crashed: Mask::EMPTY,
             in_slot_crashed: vec![NONE; plan.width],
-            memo: HashMap::default(),
+            memo: QuickMap::default(),
             remembered: 0,
             frames: Vec::new(),
             candidates: Vec::new(),
