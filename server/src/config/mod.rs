@@ -13,6 +13,7 @@ mod table;
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -300,7 +301,10 @@ impl Source {
 impl Setup {
     /// What flags, environment and file say together.
     pub(crate) fn gather(flags: Flags) -> Result<Self, SetupError> {
-        let mut source = Source::gather(flags.config.as_deref(), env::vars())?;
+        let text = |(variable, value): (OsString, OsString)| {
+            Some((variable.into_string().ok()?, value.into_string().ok()?))
+        };
+        let mut source = Source::gather(flags.config.as_deref(), env::vars_os().filter_map(text))?;
         overlay!(source, flags, [name]);
         source.root = flags.data.or(source.root);
         source.node.extend(flags.peers);
@@ -406,6 +410,10 @@ impl Setup {
                 "{peer} cannot reach this node, which listens on {} only: set listen",
                 self.listen
             ));
+        }
+        let stray = env::vars_os().filter_map(|(variable, _)| variable.into_string().ok());
+        for variable in stray.filter(|variable| table::is_stray(variable)) {
+            warnings.push(format!("the environment variable {variable} is no setting: see godown config"));
         }
         warnings
     }
@@ -537,7 +545,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        check(text).err().expect("refused").to_string()
+        check(text).expect_err("refused").to_string()
     }
 
     #[test]

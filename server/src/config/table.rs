@@ -50,6 +50,11 @@ pub(super) fn by_variable(variable: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.variable() == variable)
 }
 
+/// Whether an environment variable looks as if it were meant for a setting, and is for none.
+pub(super) fn is_stray(variable: &str) -> bool {
+    variable.starts_with("GODOWN_") && variable != "GODOWN_CONFIG" && by_variable(variable).is_none()
+}
+
 const fn top(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
     Setting { section: "", key, kind, default: Some(default), example: default, meaning }
 }
@@ -100,7 +105,12 @@ const SETTINGS: &[Setting] = &[
         "1000",
         "Time between two comparisons of what this node and a peer have seen.",
     ),
-    top("body_timeout_ms", Number, "30000", "How long a client may take to send its request."),
+    top(
+        "body_timeout_ms",
+        Number,
+        "30000",
+        "How long a client may take to send its request, and how long it may do nothing.",
+    ),
     top("drain_ms", Number, "10000", "How long requests in flight may take to finish after SIGTERM."),
     top("disk_reserve_mb", Number, "64", "Writes are refused while the disk has less than this left."),
     top("log", Text, "\"info\"", "What to log: error, warn, info, debug or trace, also by module."),

@@ -7,6 +7,7 @@
 mod body;
 mod mec;
 mod multipart;
+mod patience;
 mod query;
 mod refusal;
 
@@ -36,6 +37,7 @@ use crate::driver::{Ask, Status};
 use crate::peers::Peers;
 use crate::store::StoreStats;
 use body::Bodies;
+use patience::Patient;
 use refusal::Refusal;
 
 /// Bytes in a request's head.
@@ -50,7 +52,7 @@ pub(crate) struct Front {
     life: Life,
     limits: Limits,
     bodies: Bodies,
-    head_timeout: Duration,
+    client_timeout: Duration,
     connections_max: usize,
     asks: mpsc::Sender<Ask>,
     peers: Arc<Peers>,
@@ -69,7 +71,7 @@ impl Front {
             life,
             bodies: Bodies::new(limits.value_bytes, setup.bodies_bytes_max, setup.body_timeout),
             limits,
-            head_timeout: setup.body_timeout,
+            client_timeout: setup.body_timeout,
             connections_max: setup.connections_max,
             asks,
             peers,
@@ -195,7 +197,7 @@ pub(crate) async fn serve(front: Shared, listener: TcpListener, mut stop: watch:
     builder
         .timer(TokioTimer::new())
         .title_case_headers(true)
-        .header_read_timeout(front.head_timeout)
+        .header_read_timeout(front.client_timeout)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     loop {
@@ -220,6 +222,7 @@ pub(crate) async fn serve(front: Shared, listener: TcpListener, mut stop: watch:
             debug!("a connection broke at once: {error}");
             continue;
         }
+        let stream = Patient::new(stream, front.client_timeout);
         let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -2,7 +2,7 @@
 //!
 //! One task per peer: call, greet, send, and when the connection ends call again, after a pause that doubles from a
 //! tenth of a second to two seconds, with jitter so that a cluster does not call in step. A peer that calls this
-//! node first is called back at once. While a peer is away its outbox is closed.
+//! node first is called back at once. While a peer is away little waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) async fn keep_calling(peers: Arc<Peers>, link: Arc<Link>, mut rng: Xo
         let why = match call(&peers, &link).await {
             Ok(stream) => {
                 was_told.clear();
-                link.outbox.open();
+                link.outbox.here();
                 let why = send(&link, stream).await;
                 *lock(&link.life) = None;
                 info!(peer = %link.describe(), "the connection ended: {why}");
@@ -51,7 +51,7 @@ pub(super) async fn keep_calling(peers: Arc<Peers>, link: Arc<Link>, mut rng: Xo
             }
             Err(why) => why,
         };
-        link.outbox.close();
+        link.outbox.away();
         // The same reason every second is one line in the log.
         if was_told == why {
             debug!(peer = %link.describe(), "no connection: {why}");

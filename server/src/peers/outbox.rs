@@ -2,10 +2,12 @@
 //!
 //! The event loop appends frames; the connection's sender takes all of them at once, so that everything that one
 //! step says leaves in one write. A message may be lost by contract, and a peer that does not keep up must not grow
-//! this node: over the bound the newest message is dropped and counted. While the peer is known to be away nothing
-//! is kept for it at all, since what waits here is worth little when it is back.
+//! this node: over the bound the newest message is dropped and counted. While the peer is away the bound is far
+//! smaller, and nothing waits longer than a few seconds: enough that nodes which start one after the other lose
+//! nothing of what they say first, and worth no more when the peer is back.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use godown_core::message::Message;
 use godown_core::wire;
@@ -13,6 +15,12 @@ use tokio::sync::Notify;
 
 /// A buffer that has grown beyond this is not kept for reuse.
 const SPARE_BYTES_MAX: usize = 1 << 20;
+
+/// What may wait for a peer that is away.
+const AWAY_BYTES_MAX: usize = 64 << 10;
+
+/// How long it may wait.
+const AWAY_MAX: Duration = Duration::from_secs(5);
 
 /// Frames for one peer.
 #[derive(Debug)]
@@ -27,14 +35,18 @@ struct State {
     waiting: Vec<u8>,
     /// Bytes that the sender has taken and not yet written.
     leaving: usize,
-    is_closed: bool,
+    is_away: bool,
+    /// When the first of the waiting frames came.
+    oldest: Option<Instant>,
+    /// How many frames wait.
+    frames: u64,
     counts: Counts,
 }
 
 /// Counters of one outbox.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    /// Messages taken in.
+    /// Messages taken in; some of them may have been dropped later.
     pub(super) queued: u64,
     /// Messages dropped because the peer is away or does not keep up.
     pub(super) dropped: u64,
@@ -43,9 +55,10 @@ pub(super) struct Counts {
 }
 
 impl Outbox {
-    /// An empty, open one. A message is always taken when nothing waits, however long it is.
+    /// An empty one, for a peer that is not there yet. A message is always taken when nothing waits, however long it is.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { state: Mutex::default(), wake: Notify::new(), bytes_max }
+        let state = State { is_away: true, ..State::default() };
+        Self { state: Mutex::new(state), wake: Notify::new(), bytes_max }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -56,8 +69,8 @@ impl Outbox {
     pub(super) fn push(&self, message: &Message) {
         let mut state = self.state();
         let before = state.waiting.len();
-        let is_full = before + state.leaving >= self.bytes_max;
-        if state.is_closed || is_full {
+        let bytes_max = if state.is_away { self.bytes_max.min(AWAY_BYTES_MAX) } else { self.bytes_max };
+        if before + state.leaving >= bytes_max {
             state.counts.dropped += 1;
             return;
         }
@@ -65,14 +78,16 @@ impl Outbox {
         let frame = state.waiting.len() - before;
         let is_alone = before + state.leaving == 0;
         if frame > wire::FRAME_MAX + wire::PREFIX
-            || (!is_alone && state.waiting.len() + state.leaving > self.bytes_max)
+            || (!is_alone && state.waiting.len() + state.leaving > bytes_max)
         {
             state.waiting.truncate(before);
             state.counts.dropped += 1;
             return;
         }
         state.counts.queued += 1;
+        state.frames += 1;
         if before == 0 {
+            state.oldest = Some(Instant::now());
             self.wake.notify_one();
         }
     }
@@ -94,20 +109,25 @@ impl Outbox {
         let mut state = self.state();
         std::mem::swap(&mut state.waiting, buffer);
         state.leaving = buffer.len();
+        state.frames = 0;
     }
 
-    /// Drops what waits, and whatever comes from now on: the peer is away.
-    pub(super) fn close(&self) {
+    /// The peer is away, or still is. What waits is dropped if it is too much or too old for that.
+    pub(super) fn away(&self) {
         let mut state = self.state();
-        state.waiting = Vec::new();
+        state.is_away = true;
         state.leaving = 0;
-        state.is_closed = true;
+        let is_old = state.oldest.is_some_and(|oldest| oldest.elapsed() > AWAY_MAX);
+        if is_old || state.waiting.len() > AWAY_BYTES_MAX {
+            state.waiting = Vec::new();
+            state.counts.dropped += std::mem::take(&mut state.frames);
+        }
     }
 
-    /// Takes messages again.
-    pub(super) fn open(&self) {
+    /// The peer is there.
+    pub(super) fn here(&self) {
         let mut state = self.state();
-        state.is_closed = false;
+        state.is_away = false;
         state.leaving = 0;
     }
 
@@ -143,9 +163,16 @@ mod tests {
         messages
     }
 
+    /// An outbox whose peer is there.
+    fn here(bytes_max: usize) -> Outbox {
+        let outbox = Outbox::new(bytes_max);
+        outbox.here();
+        outbox
+    }
+
     #[test]
     fn what_was_pushed_is_taken_in_order() {
-        let outbox = Outbox::new(1_000);
+        let outbox = here(1_000);
         for bytes in [1, 2, 3] {
             outbox.push(&message(bytes));
         }
@@ -155,7 +182,7 @@ mod tests {
 
     #[test]
     fn over_the_bound_the_newest_is_dropped_and_counted() {
-        let outbox = Outbox::new(400);
+        let outbox = here(400);
         for _ in 0..1_000 {
             outbox.push(&message(100));
         }
@@ -169,21 +196,32 @@ mod tests {
 
     #[test]
     fn a_message_longer_than_the_bound_is_taken_when_nothing_waits() {
-        let outbox = Outbox::new(10);
+        let outbox = here(10);
         outbox.push(&message(100));
         outbox.push(&message(1));
         assert_eq!(frames(&outbox), [message(100)]);
     }
 
     #[test]
-    fn nothing_is_kept_for_a_peer_that_is_away() {
-        let outbox = Outbox::new(1_000);
-        outbox.push(&message(1));
-        outbox.close();
-        outbox.push(&message(2));
-        assert_eq!(outbox.counts().bytes, 0);
-        outbox.open();
+    fn little_is_kept_for_a_peer_that_is_away_and_not_for_long() {
+        let outbox = here(1 << 20);
+        for _ in 0..1_000 {
+            outbox.push(&message(1_000));
+        }
+        outbox.away();
+        assert_eq!((outbox.counts().bytes, outbox.counts().dropped), (0, 1_000), "too much");
+        for _ in 0..1_000 {
+            outbox.push(&message(1_000));
+        }
+        let counts = outbox.counts();
+        assert!(counts.bytes as usize <= AWAY_BYTES_MAX && counts.dropped < 2_000, "{counts:?}");
+        outbox.away();
+        assert_eq!(outbox.counts().bytes, counts.bytes, "young enough to wait");
+        outbox.state().oldest = Instant::now().checked_sub(AWAY_MAX * 2);
+        outbox.away();
+        assert_eq!((outbox.counts().bytes, outbox.counts().dropped), (0, 2_000), "too old");
         outbox.push(&message(3));
+        outbox.here();
         assert_eq!(frames(&outbox), [message(3)]);
     }
 }

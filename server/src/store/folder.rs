@@ -504,9 +504,8 @@ mod tests {
     fn a_folder_serves_one_process_one_node_and_one_number_of_partitions() {
         let temp = temp();
         let folder = take(temp.path());
-        let refuse = |name, partitions| {
-            Folder::take(temp.path(), name, partitions).err().expect("refused").to_string()
-        };
+        let refuse =
+            |name, partitions| Folder::take(temp.path(), name, partitions).expect_err("refused").to_string();
         assert!(refuse("apple", PARTITIONS).contains("in use by another process"));
         drop(folder);
         assert!(refuse("pear", PARTITIONS).contains("belongs to node 'apple'"));

@@ -69,6 +69,8 @@ fn stats_count_what_happens() {
     let cluster = Cluster::ready(3, "");
     let node = &cluster[0];
     wait_until("both peers are connected", || node.stat("/network/peers_connected") == 2);
+    // What was said to peers that were not there yet is lost and counted.
+    let dropped = node.stat("/network/outbox_dropped");
     for n in 0..10 {
         node.put(&format!("/mec/k-{n}"), b"value");
         node.get(&format!("/mec/k-{n}"));
@@ -78,8 +80,8 @@ fn stats_count_what_happens() {
     assert_eq!(page["ready"], true);
     assert_eq!(page["life"].as_str().map(str::len), Some(8));
     assert_eq!((node.stat("/core/puts"), node.stat("/core/gets")), (10, 10));
-    assert_eq!(node.stat("/network/outbox_dropped"), 0);
-    assert!(node.stat("/store/groups_synced") > 0);
-    assert!(node.stat("/store/writes") >= node.stat("/store/groups"));
-    assert_eq!(node.stat("/store/groups_synced"), node.stat("/store/marks"), "one at a time: one mark each");
+    assert_eq!(node.stat("/network/outbox_dropped"), dropped);
+    let store = |counter: &str| page["store"][counter].as_u64().expect("a counter");
+    assert!(store("groups") >= store("groups_synced") && store("groups_synced") >= store("marks"));
+    assert!(store("marks") > 0 && store("writes") >= store("groups"));
 }

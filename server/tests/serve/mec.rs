@@ -169,7 +169,7 @@ fn a_dead_or_hung_node_holds_up_no_request() {
     }
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     wait_until("the hung node is given up", || cluster[0].stat("/network/peers_connected") == 1);
-    assert!(cluster[0].stat("/network/peers/1/outbox_bytes") == 0, "nothing is kept for it");
+    assert!(cluster[0].stat("/network/peers/1/outbox_bytes") <= 64 << 10, "little is kept for it");
     cluster[2].signal(Signal::CONT);
     cluster[2].kill();
     cluster[0].put("/mec/dead", b"value");
@@ -205,14 +205,19 @@ fn a_node_without_a_copy_is_given_one() {
     }
     cluster[0].start_and_wait();
     cluster[1].start_and_wait();
-    cluster[0].put("/mec/k", b"value");
+    // Larger than what waits for a node that is away.
+    let value = vec![b'v'; 100_000];
+    cluster[0].put("/mec/k", &value);
+    wait_until("the write to it is given up", || {
+        cluster[..2].iter().all(|node| node.stat("/network/peers/1/outbox_bytes") < 100_000)
+    });
     cluster[2].start_and_wait();
     wait_until("all are connected", || cluster.iter().all(|node| node.stat("/network/peers_connected") == 2));
-    assert_eq!(cluster[2].get("/mec/k?r=3").values(), [b"value".to_vec()]);
+    assert_eq!(cluster[2].get("/mec/k?r=3").values(), [value.clone()]);
     wait_until("the copy is there", || cluster[2].stat("/core/repairs_applied") == 1);
     cluster[0].kill();
     cluster[1].kill();
-    assert_eq!(cluster[2].get("/mec/k?r=1").values(), [b"value".to_vec()]);
+    assert_eq!(cluster[2].get("/mec/k?r=1").values(), [value]);
 }
 
 #[test]
