@@ -458,3 +458,135 @@ pub fn identity(value: &[u8]) -> u64 {
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |id: u64, byte| id.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
 }
+
+#[cfg(test)]
+mod tests {
+    use godown_core::causal::Dot;
+    use godown_core::id::Life;
+    use godown_core::message::Failure as Reason;
+
+    use super::*;
+
+    /// One session that only writes to one key of n1.
+    fn scenario() -> Scenario {
+        let mut scenario = Scenario::draw(0);
+        scenario.sessions.truncate(1);
+        scenario.sessions[0] = crate::scenario::Session { node: 0, calls: 9, think_max_ns: MS };
+        scenario.keys.truncate(1);
+        scenario.mix = crate::scenario::Mix {
+            reads: 0,
+            deletes: 0,
+            blind: 0,
+            wishes: 0,
+            hot: 0,
+            lists: 0,
+            turns: 0,
+            large: 0,
+        };
+        scenario
+    }
+
+    /// Wakes the session whenever it asks for it, until it calls; says when, and what.
+    fn next_call(
+        workload: &mut Workload,
+        scenario: &Scenario,
+        todo: &mut Vec<Todo>,
+    ) -> (u64, CallId, Change) {
+        loop {
+            match todo.pop().expect("the session goes on") {
+                Todo::Wake { session, at_ns } => {
+                    workload.wake(scenario, session, at_ns, |_| true, todo);
+                    let Some(Todo::Call { id, call, .. }) = todo.first().cloned() else { continue };
+                    let Call::Put { change, .. } = call else { panic!("{call:?}") };
+                    todo.remove(0);
+                    return (at_ns, id, change);
+                }
+                Todo::Call { .. } => unreachable!("calls come first"),
+            }
+        }
+    }
+
+    fn context(n: u64) -> Context {
+        let actor = Life(7);
+        (1..=n).map(|n| Dot { actor, n }).collect()
+    }
+
+    fn started(scenario: &Scenario) -> (Workload, Vec<Todo>) {
+        let mut workload = Workload::new(scenario, MS);
+        let mut todo = Vec::new();
+        workload.start(0, &mut todo);
+        (workload, todo)
+    }
+
+    #[test]
+    fn a_write_has_seen_the_acknowledged_ones_before_it() {
+        let scenario = scenario();
+        let (mut workload, mut todo) = started(&scenario);
+        for n in 0..3 {
+            let (at_ns, id, change) = next_call(&mut workload, &scenario, &mut todo);
+            assert_eq!(change.seen, context(n), "the context of the last acknowledgement");
+            todo.clear();
+            let seen = context(n + 1);
+            workload.reply(&scenario, id, Reply::Stored { seen }, at_ns + 1, &mut todo);
+        }
+        let seen: Vec<&[u64]> = workload.record().ops().iter().map(|op| &op.seen[..]).collect();
+        assert_eq!(seen, [&[][..], &[1], &[1, 2]]);
+        assert!(workload.failures().is_empty());
+    }
+
+    #[test]
+    fn after_an_unknown_outcome_a_new_process_has_seen_nothing() {
+        let scenario = scenario();
+        let (mut workload, mut todo) = started(&scenario);
+        let (at_ns, id, _) = next_call(&mut workload, &scenario, &mut todo);
+        todo.clear();
+        let seen = context(1);
+        workload.reply(&scenario, id, Reply::Stored { seen }, at_ns + 1, &mut todo);
+        let (at_ns, ..) = next_call(&mut workload, &scenario, &mut todo);
+        todo.clear();
+        workload.crash(&scenario, 0, at_ns + 1, &mut todo);
+        let (.., change) = next_call(&mut workload, &scenario, &mut todo);
+        assert!(change.seen.is_empty());
+        let ops = workload.record().ops();
+        assert_eq!((ops[1].seen.len(), &ops[1].end), (1, &End::Unknown(None)));
+        assert!(ops[2].seen.is_empty() && ops[2].process != ops[1].process);
+    }
+
+    #[test]
+    fn a_certain_failure_changes_neither_process_nor_context() {
+        let scenario = scenario();
+        let (mut workload, mut todo) = started(&scenario);
+        for reply in [Reply::Stored { seen: context(1) }, Reply::Failed(Reason::KeyEmpty)] {
+            let (at_ns, id, _) = next_call(&mut workload, &scenario, &mut todo);
+            todo.clear();
+            workload.reply(&scenario, id, reply, at_ns + 1, &mut todo);
+        }
+        let (.., change) = next_call(&mut workload, &scenario, &mut todo);
+        assert_eq!(change.seen, context(1));
+        assert_eq!(workload.record().ops()[2].process, 0);
+    }
+
+    #[test]
+    fn a_call_must_be_answered_once_and_in_time() {
+        let scenario = scenario();
+        let (mut workload, mut todo) = started(&scenario);
+        let (at_ns, id, _) = next_call(&mut workload, &scenario, &mut todo);
+        let late_ns = at_ns + scenario.timeout_ns + MS;
+        workload.wake(&scenario, 0, late_ns - 1, |_| true, &mut todo);
+        assert!(workload.failures().is_empty(), "there is time yet");
+        workload.wake(&scenario, 0, late_ns, |_| true, &mut todo);
+        assert_eq!(workload.failures().len(), 1);
+        let seen = context(1);
+        workload.reply(&scenario, id, Reply::Stored { seen }, late_ns, &mut todo);
+        assert_eq!(workload.failures().len(), 2, "nobody waits for it any more");
+        assert!(workload.failures().iter().all(|failure| failure.check == Check::Answered));
+    }
+
+    #[test]
+    fn a_value_says_whose_it_is() {
+        for id in [1, 42, u64::MAX] {
+            assert_eq!((identity(&value(id, false)), identity(&value(id, true))), (id, id));
+        }
+        assert_eq!(identity(b""), 0);
+    }
+}

@@ -12,7 +12,9 @@ use godown_core::Plant;
 use godown_sim::campaign;
 use godown_sim::host::Checks;
 use godown_sim::scenario::Scenario;
-use godown_sim::world::{Clock, Options, Outcome, World};
+#[cfg(madsim)]
+use godown_sim::world::Clock;
+use godown_sim::world::{Options, Outcome, World};
 
 fn run(seed: u64, options: &Options) -> Outcome {
     campaign::run_one(&Scenario::draw(seed), options)

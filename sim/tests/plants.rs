@@ -8,7 +8,7 @@
 
 use godown_core::Plant;
 use godown_sim::campaign;
-use godown_sim::check::Check::{self, Equal, Fresh, Invariant, Quiet, Siblings};
+use godown_sim::check::Check::{self, Equal, Fresh, Invariant, Noted, Quiet, Siblings};
 use godown_sim::world::Options;
 
 macro_rules! found {
@@ -28,7 +28,7 @@ macro_rules! found {
 found! {
     acknowledging_before_the_sync_is_found: AckBeforeSync within 600 by [Fresh, Siblings];
     sending_a_dot_before_it_is_durable_is_found: DotBeforeDurable within 300 by [Fresh, Siblings, Equal, Quiet];
-    counting_from_zero_after_a_restart_is_found: CounterRestarted within 50 by [Invariant, Fresh, Siblings, Equal];
+    counting_from_zero_after_a_restart_is_found: CounterRestarted within 50 by [Invariant, Noted, Fresh, Siblings, Equal];
     a_quorum_that_is_one_short_is_found: QuorumShort within 100 by [Fresh];
     a_repair_that_overwrites_is_found: RepairOverwrites within 50 by [Fresh, Siblings, Equal];
     an_acknowledgement_that_counts_twice_is_found: AckCountedTwice within 1_500 by [Fresh];

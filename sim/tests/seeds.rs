@@ -29,7 +29,7 @@ fn hold(world: World, checks: Checks, seeds: Range<u64>) {
     });
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!(count, last - first + 1, "every seed runs");
-    assert!(calls > 20 * count, "{calls} calls in {count} runs: the clients hardly did anything");
+    assert!(calls > 10 * count, "{calls} calls in {count} runs: the clients hardly did anything");
     println!("{world}: seeds {first} to {last} hold every check");
 }
 
@@ -44,12 +44,34 @@ fn a_hundred_seeds_hold_every_check_on_madsims_network() {
     hold(World::Madnet, Checks::Every, 0..100);
 }
 
+/// Seeds that broke a check until the core was mended, by what was wrong. The core has changed since, and with it what
+/// these seeds meet; they stay because they cost nothing and each is a kind of weather that was bad once.
+const ONCE_FAILED: &[(&str, u64)] = &[
+    ("a doubled forward met the next life of its node, and was minted twice", 26_110),
+    ("the same, seen by a read that showed what had been replaced", 54_092),
+];
+
+#[test]
+fn seeds_that_once_failed_hold_every_check() {
+    for (what, seed) in ONCE_FAILED {
+        println!("{what}:");
+        for world in World::ALL.into_iter().filter(|world| cfg!(madsim) || *world == World::Stepped) {
+            hold(world, Checks::Every, *seed..*seed + 1);
+        }
+    }
+}
+
 #[cfg(not(madsim))]
 #[test]
 fn the_suites_on_madsim_were_left_out_of_this_build() {
-    let warning = "madsim is not in this build: a RUSTFLAGS variable has replaced `--cfg madsim`. The suite on \
-                   madsim's network and the comparison with madsim's clock were LEFT OUT; the stepped world ran on \
-                   its own clock.";
-    println!("\n{0}\n{warning}\n{0}\n", "!".repeat(100));
+    use std::io::Write as _;
+
+    let bar = "!".repeat(100);
+    let warning = format!(
+        "\n{bar}\nmadsim is not in this build: a RUSTFLAGS variable has replaced `--cfg madsim`. The suite on madsim's\n\
+         network and the comparison with madsim's clock were LEFT OUT; the stepped world ran on its own clock.\n{bar}\n"
+    );
+    // The harness swallows what a passing test prints; it does not swallow this.
+    std::io::stderr().write_all(warning.as_bytes()).expect("standard error is open");
     assert!(!cfg!(madsim));
 }

@@ -128,3 +128,68 @@ pub fn held(scenario: &Scenario, layout: &Layout, disks: &[&Disk]) -> Vec<Held> 
     }
     held
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use godown_core::causal::Context;
+    use godown_core::hlc::Hlc;
+    use godown_core::id::Life;
+    use godown_core::kind::{Object, Sibling};
+
+    use super::*;
+
+    /// Three nodes that all hold the one key, and a disk for each with siblings of these identities.
+    fn disks(ids: [&[u64]; 3]) -> (Scenario, Layout, Vec<Disk>) {
+        let mut scenario = Scenario::draw(0);
+        (scenario.nodes, scenario.replicas, scenario.r, scenario.w) = (3, 3, 2, 2);
+        scenario.keys.truncate(1);
+        let layout = Layout::new(&scenario.config(0));
+        let key = scenario.key(0);
+        let partition = layout.partition(&key);
+        let disk = |ids: &[u64]| {
+            let mut object = Object::default();
+            for &n in ids {
+                let sibling =
+                    Sibling { value: Bytes::from(n.to_string()), content_type: Bytes::new(), at: Hlc(0) };
+                let actor = Life(1);
+                object.join(Object::delta(Context::new(), Dot { actor, n }, Some(sibling)));
+            }
+            let mut disk = Disk::default();
+            disk.write(vec![stored::object_row(partition, &key, Some(&object))], None);
+            disk
+        };
+        let disks = ids.map(disk).into();
+        (scenario, layout, disks)
+    }
+
+    fn differ(ids: [&[u64]; 3]) -> Option<String> {
+        let (scenario, layout, disks) = disks(ids);
+        let disks: Vec<&Disk> = disks.iter().collect();
+        difference(&scenario, &layout, &disks, |_, _| None)
+    }
+
+    #[test]
+    fn replicas_with_the_same_siblings_are_equal() {
+        assert_eq!(differ([&[1, 2], &[1, 2], &[1, 2]]), None);
+        assert_eq!(differ([&[], &[], &[]]), None);
+    }
+
+    #[test]
+    fn a_replica_that_lacks_a_sibling_or_holds_another_differs() {
+        for ids in [[&[1, 2][..], &[1, 2], &[1]], [&[][..], &[1], &[1]], [&[1][..], &[2], &[1]]] {
+            let difference = differ(ids).expect("they differ");
+            assert!(difference.contains(" holds [") && difference.contains("@00000000:"), "{difference}");
+        }
+    }
+
+    #[test]
+    fn final_reads_show_what_each_replica_holds() {
+        let (scenario, layout, disks) = disks([&[1, 2], &[1], &[]]);
+        let disks: Vec<&Disk> = disks.iter().collect();
+        let mut held: Vec<Vec<u64>> =
+            held(&scenario, &layout, &disks).into_iter().map(|held| held.ids).collect();
+        held.sort_unstable();
+        assert_eq!(held, [vec![], vec![1], vec![1, 2]]);
+    }
+}

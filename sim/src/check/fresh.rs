@@ -63,15 +63,22 @@ pub fn check(scenario: &Scenario, record: &Record) -> Option<Failure> {
         let of_key = || record.ops().iter().filter(|op| op.key == key);
         let changes: Vec<&Op> = of_key().filter(|op| op.act != Act::Read).collect();
         let reads = of_key().filter(|op| op.act == Act::Read && op.end == End::Ok);
-        judge_key(scenario, &changes, reads)
+        judge_key(scenario.replicas, &changes, reads).map(|stale| stale.tell(scenario))
     })
 }
 
+/// A read, and what it should have seen.
+struct Stale<'a> {
+    read: &'a Op,
+    change: &'a Op,
+    replaces_shown: bool,
+}
+
 fn judge_key<'a>(
-    scenario: &Scenario,
-    changes: &[&Op],
+    replicas: usize,
+    changes: &[&'a Op],
     reads: impl Iterator<Item = &'a Op>,
-) -> Option<Failure> {
+) -> Option<Stale<'a>> {
     let words = changes.len().div_ceil(64);
     // Identities rise with the order of invocation.
     let place = |id: &u64| changes.binary_search_by_key(id, |op| op.id).ok();
@@ -93,13 +100,14 @@ fn judge_key<'a>(
             }
             let is_shown = has(&shown, member);
             let is_acknowledged = change.end == End::Ok && change.completed < read.invoked;
-            let must_be_in = is_acknowledged && change.quorum + read.quorum > scenario.replicas;
+            let overlaps = change.quorum + read.quorum > replicas;
+            let must_be_in = is_shown || (is_acknowledged && overlaps);
             let replaces_shown = meets(seen.row(member), &shown);
             let is_hidden = change.act == Act::Delete || is_shown || has(&replaced, member);
             if must_be_in && (replaces_shown || !is_hidden) {
-                return Some(stale(scenario, read, change, replaces_shown));
+                return Some(Stale { read, change, replaces_shown });
             }
-            let may_be_in = must_be_in || is_shown || (is_hidden && !replaces_shown);
+            let may_be_in = must_be_in || (is_hidden && !replaces_shown);
             if may_be_in {
                 join(&mut replaced, seen.row(member));
             }
@@ -108,20 +116,162 @@ fn judge_key<'a>(
     None
 }
 
-fn stale(scenario: &Scenario, read: &Op, change: &Op, replaces_shown: bool) -> Failure {
-    let says = format!(
-        "process {} read k{} at {} from {} of {} replicas and was shown {:?}, {} {} {}, which {} had on disk at {}",
-        read.process,
-        scenario.keys[read.key],
-        span(read.at_ns),
-        read.quorum,
-        scenario.replicas,
-        read.shown,
-        if replaces_shown { "some of it replaced by" } else { "without" },
-        change.act.name(),
-        change.id,
-        change.quorum,
-        span(change.ended_ns),
-    );
-    Failure::new(Check::Fresh, says)
+impl Stale<'_> {
+    fn tell(&self, scenario: &Scenario) -> Failure {
+        let Self { read, change, replaces_shown } = self;
+        let says = format!(
+            "process {} read k{} at {} from {} of {} replicas and was shown {:?}, {} {} {}, which {} had on disk at {}",
+            read.process,
+            scenario.keys[read.key],
+            span(read.at_ns),
+            read.quorum,
+            scenario.replicas,
+            read.shown,
+            if *replaces_shown { "some of it replaced by" } else { "without" },
+            change.act.name(),
+            change.id,
+            change.quorum,
+            span(change.ended_ns),
+        );
+        Failure::new(Check::Fresh, says)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// A write or delete that was invoked at `id` and completed at `completed`.
+    fn change(act: Act, id: u64, seen: &[u64], quorum: usize, completed: usize, end: End) -> Op {
+        Op {
+            process: id,
+            act,
+            key: 0,
+            node: 0,
+            id,
+            seen: seen.to_vec(),
+            quorum,
+            at_ns: 0,
+            ended_ns: 0,
+            invoked: usize::try_from(id).expect("small"),
+            completed,
+            end,
+            shown: Vec::new(),
+        }
+    }
+
+    /// A read that lasted from 100 to 200.
+    fn read(quorum: usize, shown: &[u64]) -> Op {
+        Op { invoked: 100, shown: shown.to_vec(), ..change(Act::Read, 0, &[], quorum, 200, End::Ok) }
+    }
+
+    fn is_fresh(changes: &[Op], read: &Op) -> bool {
+        let changes: Vec<&Op> = changes.iter().collect();
+        judge_key(3, &changes, std::iter::once(read)).is_none()
+    }
+
+    #[test]
+    fn a_read_must_show_what_its_quorum_overlaps() {
+        let write = |quorum, completed| [change(Act::Write, 1, &[], quorum, completed, End::Ok)];
+        assert!(!is_fresh(&write(2, 50), &read(2, &[])));
+        assert!(is_fresh(&write(2, 50), &read(2, &[1])));
+        assert!(is_fresh(&write(2, 50), &read(1, &[])), "1 + 2 replicas need not overlap");
+        assert!(is_fresh(&write(2, 150), &read(2, &[])), "it was acknowledged during the read");
+        let unknown = [change(Act::Write, 1, &[], 2, 50, End::Unknown(None))];
+        assert!(is_fresh(&unknown, &read(3, &[])) && is_fresh(&unknown, &read(3, &[1])));
+    }
+
+    #[test]
+    fn only_what_may_have_happened_explains_an_absence() {
+        let with = |act, seen: &[u64], end: End| {
+            [
+                change(Act::Write, 1, &[], 2, 50, End::Ok),
+                change(Act::Write, 2, &[], 2, 50, End::Ok),
+                change(act, 3, seen, 2, 60, end),
+            ]
+        };
+        let unknown = || End::Unknown(None);
+        assert!(is_fresh(&with(Act::Delete, &[1], unknown()), &read(2, &[2])));
+        assert!(!is_fresh(&with(Act::Delete, &[1], unknown()), &read(2, &[1])), "2 is missing");
+        assert!(!is_fresh(&with(Act::Delete, &[1, 2], unknown()), &read(2, &[2])), "it would have removed 2");
+        assert!(!is_fresh(&with(Act::Write, &[1], unknown()), &read(2, &[2])), "3 would be shown");
+        assert!(is_fresh(&with(Act::Write, &[1], unknown()), &read(2, &[2, 3])));
+        let refused = End::Fail(godown_core::message::Failure::KeyEmpty);
+        assert!(!is_fresh(&with(Act::Delete, &[1], refused), &read(2, &[2])));
+    }
+
+    #[test]
+    fn what_an_overlapping_write_replaced_must_not_be_shown() {
+        let changes =
+            [change(Act::Write, 1, &[], 1, 50, End::Ok), change(Act::Delete, 2, &[1], 2, 60, End::Ok)];
+        assert!(!is_fresh(&changes, &read(2, &[1])));
+        assert!(is_fresh(&changes, &read(1, &[1])));
+    }
+
+    /// The rule, word for word: tries every set of operations that the read may have joined.
+    fn by_definition(changes: &[Op], read: &Op) -> bool {
+        let count = changes.len();
+        let mut replaces = vec![vec![false; count]; count];
+        for upper in 0..count {
+            for seen in &changes[upper].seen {
+                let lower = changes.iter().position(|op| op.id == *seen).expect("it is there");
+                replaces[upper][lower] = true;
+                let below = replaces[lower].clone();
+                replaces[upper].iter_mut().zip(below).for_each(|(upper, lower)| *upper |= lower);
+            }
+        }
+        (0u32..1 << count).any(|set| {
+            let is_in = |n: usize| set >> n & 1 == 1;
+            let fits = (0..count).all(|n| {
+                let op = &changes[n];
+                let overlaps = op.quorum + read.quorum > 3;
+                let must = op.end == End::Ok && op.completed < read.invoked && overlaps;
+                let must_not = matches!(op.end, End::Fail(_)) || op.invoked > read.completed;
+                (is_in(n) || !must) && !(is_in(n) && must_not)
+            });
+            let is_shown = |n: usize| {
+                let is_replaced = (0..count).any(|upper| is_in(upper) && replaces[upper][n]);
+                is_in(n) && changes[n].act == Act::Write && !is_replaced
+            };
+            let shown = (0..count).filter(|n| is_shown(*n)).map(|n| changes[n].id);
+            fits && shown.collect::<Vec<_>>() == read.shown
+        })
+    }
+
+    #[test]
+    fn the_rule_agrees_with_trying_every_set() {
+        let mut rng = Rng::stream(1, "fresh");
+        let mut verdicts = [0u32; 2];
+        for round in 0..30_000 {
+            let count = rng.between(1, 7);
+            let mut changes: Vec<Op> = Vec::new();
+            for id in 1..=count {
+                let act = if rng.chance(300) { Act::Delete } else { Act::Write };
+                let end = match rng.below(10) {
+                    0 => End::Fail(godown_core::message::Failure::KeyEmpty),
+                    1..5 => End::Unknown(None),
+                    _ => End::Ok,
+                };
+                let visible = changes.iter().filter(|op| !matches!(op.end, End::Fail(_)));
+                let ids: Vec<u64> = visible.map(|op| op.id).collect();
+                let seen: Vec<u64> = ids.into_iter().filter(|_| rng.chance(400)).collect();
+                let completed = *rng.pick(&[50, 50, 50, 150]);
+                let quorum = usize::try_from(rng.between(1, 3)).expect("small");
+                changes.push(change(act, id, &seen, quorum, completed, end));
+            }
+            let shown: Vec<u64> =
+                changes.iter().filter(|op| op.act == Act::Write && rng.chance(300)).map(|op| op.id).collect();
+            // What was refused is another check's affair.
+            let is_refused = |op: &Op| matches!(op.end, End::Fail(_)) && shown.contains(&op.id);
+            if changes.iter().any(is_refused) {
+                continue;
+            }
+            let read = read(usize::try_from(rng.between(1, 3)).expect("small"), &shown);
+            let expected = by_definition(&changes, &read);
+            assert_eq!(is_fresh(&changes, &read), expected, "round {round}: {changes:#?} {shown:?}");
+            verdicts[usize::from(expected)] += 1;
+        }
+        assert!(verdicts.iter().all(|count| *count > 4_000), "one-sided: {verdicts:?}");
+    }
 }
