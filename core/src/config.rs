@@ -11,6 +11,9 @@ use crate::id::NodeId;
 /// The most replicas that a key can have; tallies are bit masks of this width.
 pub const REPLICAS_MAX: usize = 64;
 
+/// The most bytes of siblings that a key's replicas may come to hold together, with room for the rest of a frame.
+pub const OBJECT_BYTES_MAX: usize = 28 << 20;
+
 /// Upper bounds on everything that a client or a peer could make grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -26,7 +29,8 @@ pub struct Limits {
     pub object_bytes: usize,
     /// Client calls in flight on this node; one more is answered with `Overloaded`.
     pub calls: usize,
-    /// Requests of peers in flight on this node; one more is refused with `Overloaded`.
+    /// Accesses to keys in flight on this node, its clients' and its peers' together; beyond it peers' requests and
+    /// clients' calls are refused with `Overloaded`.
     pub peer_requests: usize,
     /// Keys in one page of a listing.
     pub list_page: usize,
@@ -43,7 +47,7 @@ impl Default for Limits {
             value_bytes: 1 << 20,
             content_type_bytes: 256,
             siblings: 100,
-            object_bytes: 8 << 20,
+            object_bytes: 4 << 20,
             calls: 1_024,
             peer_requests: 8_192,
             list_page: 1_000,
@@ -127,6 +131,29 @@ impl Settings {
         if self.sync_every.is_zero() {
             return Err(ConfigError::SyncEvery);
         }
+        let limits = &self.limits;
+        for (name, limit) in [
+            ("key_bytes", limits.key_bytes),
+            ("siblings", limits.siblings),
+            ("calls", limits.calls),
+            ("peer_requests", limits.peer_requests),
+            ("list_page", limits.list_page),
+            ("sync_objects", limits.sync_objects),
+        ] {
+            if limit == 0 {
+                return Err(ConfigError::LimitZero(name));
+            }
+        }
+        // Cut off from each other, every replica may fill an object to the limit; their join must still fit a frame.
+        if copies.saturating_mul(limits.object_bytes) > OBJECT_BYTES_MAX {
+            return Err(ConfigError::ObjectBytes {
+                asked: limits.object_bytes,
+                max: OBJECT_BYTES_MAX / copies,
+            });
+        }
+        if limits.value_bytes > limits.object_bytes {
+            return Err(ConfigError::ValueBytes { asked: limits.value_bytes, max: limits.object_bytes });
+        }
         let (r, w) = (self.r.min(copies), self.w.min(copies));
         Ok(Config(Settings { replicas: copies, r, w, ..self }))
     }
@@ -177,6 +204,25 @@ pub enum ConfigError {
         /// The bound.
         max: Duration,
     },
+    /// A limit of zero.
+    #[error("the limit {0} is zero: nothing could be served")]
+    LimitZero(&'static str),
+    /// Objects could grow beyond what a frame holds.
+    #[error("object_bytes = {asked}: with this many replicas it must be at most {max}")]
+    ObjectBytes {
+        /// What the settings say.
+        asked: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A value that no object could hold.
+    #[error("value_bytes = {asked}: it must be at most object_bytes, {max}")]
+    ValueBytes {
+        /// What the settings say.
+        asked: usize,
+        /// The bound.
+        max: usize,
+    },
     /// Zero.
     #[error("sync_every is zero: replicas that never compare notes never heal, and zero would never rest")]
     SyncEvery,
@@ -191,6 +237,12 @@ mod tests {
     fn settings() -> Settings {
         let members = vec![NodeId(1), NodeId(2), NodeId(3)];
         Settings::new(NodeId(1), members)
+    }
+
+    fn limits(change: impl FnOnce(&mut Limits)) -> Settings {
+        let mut settings = settings();
+        change(&mut settings.limits);
+        settings
     }
 
     #[test]
@@ -216,6 +268,9 @@ mod tests {
             (Settings { w: 0, ..settings() }, "w = 0"),
             (Settings { timeout: Duration::ZERO, ..settings() }, "a timeout of 0"),
             (Settings { sync_every: Duration::ZERO, ..settings() }, "sync_every"),
+            (limits(|limits| limits.list_page = 0), "the limit list_page is zero"),
+            (limits(|limits| limits.object_bytes = 10 << 20), "object_bytes = 10485760"),
+            (limits(|limits| limits.value_bytes = 5 << 20), "value_bytes = 5242880"),
         ];
         for (settings, words) in cases {
             let error = settings.check().expect_err(words).to_string();

@@ -101,6 +101,8 @@ pub(crate) enum Owner {
     Walk { peer: NodeId, n: u64 },
     /// A page of objects at rest.
     Sweep,
+    /// The gaps of ended lives, by partition.
+    Closing(Vec<(Partition, Clock)>),
 }
 
 /// A checkpoint on its way to disk.
@@ -112,6 +114,8 @@ pub(crate) struct CheckpointWrite {
     /// Whether all of `absorbed` came as objects, without log rows.
     pub(crate) whole: bool,
     pub(crate) complete: bool,
+    /// Whom the replica has caught up with once this is on disk, and whether that one was complete.
+    pub(crate) caught: Option<(NodeId, bool)>,
     pub(crate) walk: Option<(NodeId, u64)>,
 }
 
@@ -138,6 +142,8 @@ pub(crate) struct Shared {
     pub(crate) hlc: HlcSource,
     pub(crate) rng: Xoshiro256PlusPlus,
     pub(crate) stats: Stats,
+    /// Lives of this node, over this store, that have ended.
+    pub(crate) ended: Vec<Life>,
     /// Whether this life stands among the stored ones. Until it does, every write that mints carries its row.
     pub(crate) life_stored: bool,
     pub(crate) last_op: u64,
@@ -234,8 +240,8 @@ impl Cx<'_> {
         self.fx.push(Effect::Scan(Scan { ticket, after, before, rows_max, bytes_max }));
     }
 
-    /// Writes a partition's checkpoint with whatever log rows it makes superfluous. False when one is on its way
-    /// already: then nothing was done, and a later round will try again.
+    /// Writes a partition's checkpoint with whatever log rows it makes superfluous. False when there is nothing to
+    /// write, or when one is on its way already: then nothing was done, and whoever insists tries again.
     pub(crate) fn checkpoint(&mut self, class: Class, write: CheckpointWrite) -> bool {
         const DROPPED_MAX: usize = 1_000;
         let me = self.me();
@@ -249,7 +255,9 @@ impl Cx<'_> {
         let peers: Vec<NodeId> =
             layout.primaries(write.partition).iter().copied().filter(|&node| node != me).collect();
         let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);
-        if dropped.is_empty() && write.absorbed.is_none() && write.complete == replica.complete {
+        let caught =
+            write.caught.filter(|(peer, _)| !replica.complete && !replica.caught_up.contains_key(peer));
+        if dropped.is_empty() && write.absorbed.is_none() && caught.is_none() {
             return false;
         }
         replica.checkpointing = true;
@@ -261,7 +269,7 @@ impl Cx<'_> {
         rows.extend(dropped.iter().map(|&dot| stored::log_removal(write.partition, dot)));
         if write.absorbed.is_some() && !self.shared.life_stored {
             // It may hold burnt dots of this life: the next one must know whose gaps to close.
-            rows.push(stored::life_row(self.life));
+            rows.push(stored::life_row(self.life, false));
         }
         self.shared.stats.log_dropped += dropped.len() as u64;
         self.write(Owner::Checkpoint(Box::new(write)), class, rows);

@@ -1,10 +1,11 @@
 //! Reads: ask every replica, answer at R with the join, then repair every replica that turned out stale.
 //!
-//! The reply leaves with the R-th answer. The read itself stays open for the others until its time is up, because a
-//! replica that is found stale late is as stale as one found early. Replicas that hold nothing are repaired too.
+//! The reply leaves with the R-th answer. The read itself stays open for the others for a moment, because a replica that
+//! is found stale late is as stale as one found early. Replicas that hold nothing are repaired too.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::causal::Dot;
 use crate::cx::{Answer, Cx, Join, Step, Task, Waiter};
@@ -16,6 +17,10 @@ use crate::message::{Failure, Message, Refusal};
 use crate::quorum::{Standing, Tally};
 use crate::time::Mono;
 use crate::timers::Timer;
+use crate::token::CLIENT_ACTORS_MAX;
+
+/// How long a read that has given its reply waits for the rest of the replicas.
+const LINGER_MAX: Duration = Duration::from_secs(1);
 
 /// One read under way.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ struct Get {
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub(crate) struct Gets {
     open: BTreeMap<u64, Get>,
+    /// Those that have given their reply and wait for the rest of the replicas.
+    lingering: usize,
 }
 
 impl Gets {
@@ -47,7 +54,7 @@ impl Gets {
 
     /// Reads that still owe their reply.
     pub(crate) fn owed(&self) -> usize {
-        self.open.values().filter(|get| get.call.is_some()).count()
+        self.open.len() - self.lingering
     }
 
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>, call: CallId, key: Key, r: usize, deadline: Mono) {
@@ -120,13 +127,24 @@ impl Gets {
                 get.last = Some(refusal);
             }
         }
+        let owed = get.call.is_some();
         match get.tally.standing() {
             Standing::Reached => get.answer(cx),
             Standing::Impossible => get.fail(cx),
             Standing::Pending => {}
         }
-        if get.tally.is_complete() {
+        if owed && get.call.is_none() {
+            self.lingering += 1;
+            // Late answers are worth waiting for, but not as long as a patient client, nor as many as there are clients.
+            let until = get.deadline.min(cx.now.mono.after(LINGER_MAX));
+            cx.shared.timers.cancel(get.deadline, Timer::Get(n));
+            cx.shared.timers.set(until, Timer::Get(n));
+            get.deadline = until;
+        }
+        let is_crowded = get.call.is_none() && self.lingering > cx.config.limits.calls;
+        if get.tally.is_complete() || is_crowded {
             let get = self.open.remove(&n).expect("just seen");
+            self.lingering -= usize::from(get.call.is_none());
             cx.shared.timers.cancel(get.deadline, Timer::Get(n));
             get.repair(cx, primaries);
         }
@@ -144,15 +162,20 @@ impl Gets {
                 cx.step(Step::Silent(node));
             }
         }
-        if let Some(call) = get.call.take() {
-            let (acks, needed, replicas) = counts(&get.tally);
-            cx.reply(call, Reply::Failed(Failure::Timeout { acks, needed, replicas }));
+        match get.call.take() {
+            Some(call) => {
+                let (acks, needed, replicas) = counts(&get.tally);
+                cx.reply(call, Reply::Failed(Failure::Timeout { acks, needed, replicas }));
+            }
+            None => self.lingering -= 1,
         }
         get.repair(cx, primaries);
     }
 
     /// Panics when the parts disagree.
     pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
+        let lingering = self.open.values().filter(|get| get.call.is_none()).count();
+        assert_eq!(lingering, self.lingering, "reads that linger are miscounted");
         for (&n, get) in &self.open {
             assert!(timer_set(get.deadline, Timer::Get(n)), "read {n} has no timer");
             assert!(!get.tally.is_complete(), "read {n} is open although every replica has answered");
@@ -163,6 +186,13 @@ impl Gets {
             assert_eq!(get.held.len(), get.tally.acks(), "read {n} counts answers that it does not hold");
         }
     }
+}
+
+/// The task of joining in what a read found others to hold. Whoever shows a dot has its whole effect, so the clock may
+/// take up the dots that are visible.
+pub(crate) fn repair(object: Object) -> Task {
+    let dots = object.dots().collect();
+    Task::Join { object, dots, why: Join::Repair }
 }
 
 /// A tally in the numbers of a [`Failure`].
@@ -176,7 +206,8 @@ impl Get {
         let Some(call) = self.call.take() else { return };
         cx.shared.stats.siblings += u64::from(self.merged.store.0.len() > 1);
         let siblings = self.merged.siblings().cloned().collect();
-        cx.reply(call, Reply::Got { siblings, seen: self.merged.context.clone() });
+        let seen = self.merged.context.within(CLIENT_ACTORS_MAX, self.merged.dots());
+        cx.reply(call, Reply::Got { siblings, seen });
     }
 
     fn fail(&mut self, cx: &mut Cx<'_>) {
@@ -196,8 +227,7 @@ impl Get {
             cx.shared.stats.repairs_sent += 1;
             let (key, object) = (self.key.clone(), self.merged.clone());
             if primaries[index] == cx.me() {
-                let why = Join::Repair;
-                cx.access(key, Waiter::Nobody, Task::Join { object, dots: Vec::new(), why });
+                cx.access(key, Waiter::Nobody, repair(object));
             } else {
                 cx.send(primaries[index], Message::Repair { key, object });
             }

@@ -184,6 +184,10 @@ impl Lists {
             }
             Err(reason) => {
                 cx.note(Note::ScanFailed { reason });
+                if let Asker::Peer { .. } = list.asker {
+                    // Passed on, it could go round for ever between nodes whose disks all fail.
+                    return fail(cx, &list, Failure::NotTaken(Refusal::Storage));
+                }
                 list.refuse(cx, me);
             }
         }

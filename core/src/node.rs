@@ -5,6 +5,7 @@
 //! effects; the driver may carry them out in any order.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -14,8 +15,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::causal::Clock;
 use crate::config::Config;
 use crate::cx::{Answer, Cx, Join, Owner, Shared, Step, Task, Waiter};
-use crate::effect::{Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
-use crate::get::Gets;
+use crate::effect::{Class, Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
+use crate::get::{self, Gets};
 use crate::hlc::HlcSource;
 use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::{Boot, Call, Input, Reply, Wish};
@@ -30,7 +31,7 @@ use crate::put::Puts;
 use crate::replica::Replica;
 use crate::slots::Slots;
 use crate::stats::Stats;
-use crate::stored::{self, StoredError};
+use crate::stored::{self, Row, StoredError};
 use crate::sweep::Sweep;
 use crate::sync::Sync;
 use crate::time::{Mono, Now};
@@ -45,6 +46,8 @@ pub struct Node {
     life: Life,
     last: Option<Mono>,
     is_fenced: bool,
+    /// Lives that ended over this store and whose gaps are still to be closed.
+    unclosed: Vec<Life>,
     shared: Shared,
     peers: Peers,
     slots: Slots,
@@ -77,15 +80,15 @@ impl Node {
     fn build(config: Config, boot: Boot, seed: u64, plants: Plants) -> Result<Self, StoredError> {
         let mut loaded = stored::load(&boot.rows)?;
         let layout = Layout::new(&config);
-        let life = match loaded.lives.last() {
-            Some(&last) if planted!(plants, CounterRestarted) => last,
+        let life = match loaded.lives.last_key_value() {
+            Some((&last, _)) if planted!(plants, CounterRestarted) => last,
             _ => boot.life,
         };
         let mut replicas = BTreeMap::new();
         for partition in layout.held_by(config.node) {
             let checkpoint = loaded.checkpoints.remove(&partition).unwrap_or_default();
             let log = loaded.logs.remove(&partition).unwrap_or_default();
-            let mut replica = Replica::load(checkpoint, log, &loaded.lives);
+            let mut replica = Replica::load(checkpoint, log);
             // Alone, there is nobody to catch up with.
             replica.complete |= config.replicas == 1;
             replicas.insert(partition, replica);
@@ -102,9 +105,12 @@ impl Node {
             life_stored: false,
             last_op: 0,
             last_ticket: 0,
+            ended: loaded.lives.keys().copied().filter(|&ended| ended != life).collect(),
             plants,
         };
+        let unclosed = loaded.lives.into_iter().filter(|&(_, is_closed)| !is_closed);
         Ok(Self {
+            unclosed: unclosed.map(|(ended, _)| ended).filter(|&ended| ended != life).collect(),
             config,
             layout,
             life,
@@ -233,8 +239,26 @@ macro_rules! with_cx {
 }
 
 impl Node {
+    /// Closes what ended lives left open, before anything else is written, and begins what goes on by itself.
+    ///
+    /// A life's dots leave it only from its own disk, so a number that is missing below its highest can be on nobody's
+    /// key. That is so now; once peers have given back what a restored store had lost, it would not be any more.
     fn start(&mut self, now: Now, fx: &mut Effects) {
+        let unclosed = core::mem::take(&mut self.unclosed);
         let cx = &mut with_cx!(self, now, fx);
+        let mut closing = Vec::new();
+        let mut rows: Vec<Row> = unclosed.iter().map(|&ended| stored::life_row(ended, true)).collect();
+        for (&partition, replica) in &mut cx.shared.replicas {
+            let gaps = replica.clock().gaps(&unclosed);
+            if !gaps.as_context().is_empty() {
+                replica.checkpointing = true;
+                rows.push(stored::checkpoint_row(partition, &replica.checkpoint(Some(&gaps), false)));
+                closing.push((partition, gaps));
+            }
+        }
+        if !rows.is_empty() {
+            cx.write(Owner::Closing(closing), Class::Synced, rows);
+        }
         self.sync.start(cx);
         if !self.sweep.is_done() {
             cx.shared.timers.set(now.mono, Timer::Sweep);
@@ -260,6 +284,7 @@ impl Node {
                 match owner {
                     Owner::Slot(key) => self.slots.on_write(cx, key, outcome),
                     Owner::Checkpoint(write) => self.sync.on_checkpoint(cx, *write, outcome),
+                    Owner::Closing(closing) => on_closed(cx, closing, outcome),
                     other => panic!("a write came back for {other:?}"),
                 }
             }
@@ -306,6 +331,8 @@ impl Node {
                 Step::Silent(node) => self.peers.on_silent(node),
                 Step::Done { waiter, answer } => match waiter {
                     Waiter::Get(n) => self.gets.on_loaded(cx, n, answer),
+                    // What a fenced node had under way stays where it is: its dot may be another's.
+                    Waiter::Put(_) if self.is_fenced => {}
                     Waiter::Put(n) => self.puts.on_minted(cx, &self.peers, n, answer),
                     Waiter::Gather { to, n, key } => self.sync.on_gathered(cx, to, n, key, answer),
                     Waiter::Walk { peer, n } => self.sync.on_joined(cx, peer, n, &answer),
@@ -368,8 +395,10 @@ impl Node {
         if self.is_fenced {
             return Err(Failure::NotTaken(Refusal::Fenced));
         }
-        if self.calls() >= limits.calls {
-            return Err(Failure::Overloaded { limit: u32::try_from(limits.calls).unwrap_or(u32::MAX) });
+        for (load, limit) in [(self.calls(), limits.calls), (self.slots.load(), limits.peer_requests)] {
+            if load >= limit {
+                return Err(Failure::Overloaded { limit: u32::try_from(limit).unwrap_or(u32::MAX) });
+            }
         }
         match call {
             Call::Get { key, wish } => {
@@ -440,7 +469,7 @@ impl Node {
             self.is_fenced = true;
             fx.push(Effect::Note(Note::Fenced { by: from }));
         }
-        let busy = self.slots.waiting() >= self.config.limits.peer_requests;
+        let busy = self.slots.load() >= self.config.limits.peer_requests;
         let cx = &mut with_cx!(self, now, fx);
         let refusal = match (self.is_fenced, busy) {
             (true, _) => Some(Refusal::Fenced),
@@ -476,8 +505,7 @@ impl Node {
             }
             Message::Fetched { op, outcome } => self.gets.on_fetched(cx, from, op, outcome),
             Message::Repair { key, object } => {
-                let task = Task::Join { object, dots: Vec::new(), why: Join::Repair };
-                cx.access(key, Waiter::Nobody, task);
+                cx.access(key, Waiter::Nobody, get::repair(object));
             }
             Message::Probe { op, digest } => self.sync.on_probe(cx, from, op, digest),
             Message::Probed { op, outcome } => self.sync.on_probed(cx, from, op, outcome),
@@ -496,14 +524,34 @@ impl Node {
 
     /// Whether a message shows that another node lives this node's life, or knows more of it than it has minted.
     fn uses_our_identity(&self, message: &Message) -> bool {
+        if request(message).is_some_and(|op| op.origin == self.life) {
+            return true;
+        }
         let (partition, clock) = match message {
-            Message::Ask { partition, clock, .. } => (partition, clock),
-            Message::Give { given, .. } => (&given.partition, &given.clock),
-            other => return request(other).is_some_and(|op| op.origin == self.life),
+            Message::Ask { partition, clock, .. } => (*partition, clock),
+            Message::Give { given, .. } => (given.partition, &given.clock),
+            Message::Page { op, outcome: Ok(page) } => match self.sync.pulling(op.n) {
+                Some(partition) => (partition, &page.clock),
+                None => return false,
+            },
+            _ => return false,
         };
-        let minted = self.shared.replicas.get(partition).map_or(0, Replica::minted);
+        let minted = self.shared.replicas.get(&partition).map_or(0, Replica::minted);
         clock.as_context().highest(self.life) > minted
-            || request(message).is_some_and(|op| op.origin == self.life)
+    }
+}
+
+/// The gaps of ended lives are closed on disk.
+fn on_closed(cx: &mut Cx<'_>, closing: Vec<(Partition, Clock)>, outcome: Result<(), String>) {
+    for (partition, gaps) in closing {
+        let replica = cx.replica(partition).expect("gaps are closed in held partitions");
+        replica.checkpointing = false;
+        if outcome.is_ok() {
+            replica.absorbed(&gaps, false);
+        }
+    }
+    if let Err(reason) = outcome {
+        cx.note(Note::WriteFailed { reason });
     }
 }
 
@@ -537,6 +585,10 @@ fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> b
         Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),
         Message::List { op, .. } => cx.send(to, Message::Listed { op, outcome: Err(refusal) }),
         Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } => {}
+        // A fenced node takes nothing over from anybody.
+        Message::Give { .. } | Message::Page { .. } | Message::Probed { .. } => {
+            return refusal == Refusal::Fenced;
+        }
         _ => return false,
     }
     true

@@ -1,6 +1,7 @@
 //! Things worth telling an operator. They carry facts; the driver chooses words, levels and places.
 
 use alloc::string::String;
+use core::time::Duration;
 
 use crate::id::NodeId;
 use crate::key::{Key, Partition};
@@ -36,10 +37,16 @@ pub enum Note {
         /// What the driver said.
         reason: String,
     },
-    /// A peer's dates lie further in the future than is believed.
+    /// A value is dated further in the future than is believed: some node's wall clock is wrong.
     DriftRefused {
-        /// The peer.
-        from: NodeId,
+        /// By how much.
+        ahead: Duration,
+    },
+    /// Others know more of this node's earlier lives than its own store does: the store was put back to an earlier
+    /// state. The partition answers no read until it has caught up.
+    WentBack {
+        /// The partition.
+        partition: Partition,
     },
     /// A message came from somebody who is not a member, or does not fit this node's member list. It was ignored.
     Stranger {

@@ -74,6 +74,8 @@ pub(crate) struct Puts {
     forwarded: BTreeSet<u64>,
     origins: BTreeMap<Life, Origin>,
     forwards_taken: u64,
+    /// Those of the open ones that are for clients.
+    owed: usize,
 }
 
 impl Puts {
@@ -82,8 +84,8 @@ impl Puts {
     }
 
     /// Writes that still owe a client their reply.
-    pub(crate) fn owed(&self) -> usize {
-        self.open.values().filter(|put| matches!(put.asker, Asker::Client(_))).count()
+    pub(crate) const fn owed(&self) -> usize {
+        self.owed
     }
 
     /// A client's write.
@@ -200,11 +202,13 @@ impl Puts {
 
     fn open(&mut self, cx: &mut Cx<'_>, n: u64, put: Put) {
         cx.shared.timers.set(put.deadline, Timer::Put(n));
+        self.owed += usize::from(put.is_for_client());
         self.open.insert(n, put);
     }
 
     fn close(&mut self, cx: &mut Cx<'_>, n: u64) -> Option<Put> {
         let put = self.open.remove(&n)?;
+        self.owed -= usize::from(put.is_for_client());
         self.forwarded.remove(&n);
         cx.shared.timers.cancel(put.deadline, Timer::Put(n));
         Some(put)
@@ -238,9 +242,7 @@ impl Puts {
             }
             Answer::Refused(refusal) => {
                 let mut put = self.close(cx, n).expect("just seen");
-                if matches!(put.asker, Asker::Client(_))
-                    && !matches!(refusal, Refusal::TooManySiblings { .. })
-                {
+                if put.is_for_client() && !matches!(refusal, Refusal::TooManySiblings { .. }) {
                     put.refuse(primaries, me);
                     self.attempt(cx, peers, put, refusal);
                 } else {
@@ -387,6 +389,8 @@ impl Puts {
 
     /// Panics when the parts disagree.
     pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
+        let owed = self.open.values().filter(|put| put.is_for_client()).count();
+        assert_eq!(owed, self.owed, "writes that owe a client their reply are miscounted");
         for (&n, put) in &self.open {
             assert!(timer_set(put.deadline, Timer::Put(n)), "write {n} has no timer");
             match &put.stage {
@@ -411,6 +415,10 @@ impl Puts {
 }
 
 impl Put {
+    const fn is_for_client(&self) -> bool {
+        matches!(self.asker, Asker::Client(_))
+    }
+
     fn refuse(&mut self, primaries: &[NodeId], node: NodeId) {
         if let Some(index) = primaries.iter().position(|&primary| primary == node) {
             self.refused |= 1 << index;

@@ -40,19 +40,20 @@ pub struct Replica {
     pub caught_up: BTreeMap<NodeId, bool>,
     /// Keys whose objects at rest remember more than the clock's bases imply: to be stripped once those have risen.
     pub residual: BTreeSet<Key>,
+    /// The key that was visited last of those.
+    pub visited: Option<Key>,
     /// Whether a checkpoint is on its way to disk; there is never a second one beside it.
     pub checkpointing: bool,
 }
 
 impl Replica {
-    /// The replica that `checkpoint` and the log rows since describe. `closed` are earlier lives of this node.
+    /// The replica that `checkpoint` and the log rows since describe.
     #[must_use]
-    pub fn load(checkpoint: Checkpoint, log: BTreeMap<Dot, Key>, closed: &[Life]) -> Self {
+    pub fn load(checkpoint: Checkpoint, log: BTreeMap<Dot, Key>) -> Self {
         let mut clock = checkpoint.clock;
         for &dot in log.keys() {
             clock.insert(dot);
         }
-        clock.close(closed);
         Self { clock, log, floor: checkpoint.floor, complete: checkpoint.complete, ..Self::default() }
     }
 
@@ -146,15 +147,19 @@ impl Replica {
         }
     }
 
-    /// The dots of the log that `theirs` lacks, by key; and whether the log reaches back far enough to name all.
+    /// The dots of the log that `theirs` lacks, by key, for a little more than `keys_max` keys at most; and whether the
+    /// log reaches back far enough to name all.
     #[must_use]
-    pub fn missing(&self, theirs: &Clock) -> (BTreeMap<&Key, Vec<Dot>>, bool) {
+    pub fn missing(&self, theirs: &Clock, keys_max: usize) -> (BTreeMap<&Key, Vec<Dot>>, bool) {
         let mut keys: BTreeMap<&Key, Vec<Dot>> = BTreeMap::new();
         let mut reaches = true;
         for (actor, first, last) in self.clock.missing_from(theirs) {
             reaches &= first > self.floor.get(&actor).copied().unwrap_or(0);
             let span = Dot { actor, n: first }..=Dot { actor, n: last };
             for (&dot, key) in self.log.range(span) {
+                if keys.len() > keys_max {
+                    break;
+                }
                 keys.entry(key).or_default().push(dot);
             }
         }
@@ -177,29 +182,19 @@ impl Replica {
     /// floor that dropping them gives.
     #[must_use]
     pub fn droppable(&self, peers: &[NodeId], max: usize) -> (Vec<Dot>, BTreeMap<Life, u64>) {
-        let empty = Clock::new();
-        let everywhere = |actor: Life| {
-            peers
-                .iter()
-                .map(|peer| self.seen.get(peer).unwrap_or(&empty).as_context().base(actor))
-                .chain([self.clock.as_context().base(actor)])
-                .min()
-                .unwrap_or(0)
-        };
+        let nothing = Clock::new();
         let mut floor = self.floor.clone();
         let mut dots = Vec::new();
-        let mut bound: Option<(Life, u64)> = None;
-        for &dot in self.log.keys() {
-            if bound.is_none_or(|(actor, _)| actor != dot.actor) {
-                bound = Some((dot.actor, everywhere(dot.actor)));
-            }
-            if bound.is_some_and(|(_, up_to)| dot.n <= up_to) {
-                if dots.len() == max {
-                    break;
-                }
-                dots.push(dot);
-                let lowest = floor.entry(dot.actor).or_default();
-                *lowest = dot.n.max(*lowest);
+        for (actor, own) in self.clock.as_context().bases() {
+            let seen =
+                peers.iter().map(|peer| self.seen.get(peer).unwrap_or(&nothing).as_context().base(actor));
+            let everywhere = seen.fold(own, u64::min);
+            let span = Dot { actor, n: 0 }..=Dot { actor, n: everywhere };
+            let before = dots.len();
+            dots.extend(self.log.range(span).map(|(&dot, _)| dot).take(max - before));
+            if let Some(last) = dots[before..].last() {
+                let lowest = floor.entry(actor).or_default();
+                *lowest = last.n.max(*lowest);
             }
         }
         (dots, floor)

@@ -7,6 +7,7 @@
 use alloc::collections::{BTreeMap, VecDeque, btree_map};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -19,6 +20,7 @@ use crate::kind::{Object, Sibling};
 use crate::message::{Change, Refusal};
 use crate::note::Note;
 use crate::stored;
+use crate::token::CLIENT_ACTORS_MAX;
 
 /// A key that somebody is at.
 #[derive(Debug)]
@@ -56,13 +58,13 @@ struct Writing {
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub(crate) struct Slots {
     slots: BTreeMap<Key, Slot>,
-    waiting: usize,
+    load: usize,
 }
 
 impl Slots {
-    /// Accesses that wait for a read or for their turn.
-    pub(crate) const fn waiting(&self) -> usize {
-        self.waiting
+    /// Accesses that have not been answered yet.
+    pub(crate) const fn load(&self) -> usize {
+        self.load
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,7 +94,7 @@ impl Slots {
                 cx.read(Owner::Slot(key.clone()), stored::object_key(partition, &key));
             }
         }
-        self.waiting += 1;
+        self.load += 1;
     }
 
     /// A slot's read is done.
@@ -116,7 +118,7 @@ impl Slots {
                 cx.shared.stats.damaged += 1;
                 cx.note(Note::Damaged { key: key.clone(), reason });
                 let slot = self.slots.remove(&key).expect("just seen");
-                self.waiting -= slot.waiting.len();
+                self.load -= slot.waiting.len();
                 for (waiter, _) in slot.waiting {
                     cx.done(waiter, Answer::Refused(Refusal::Damaged));
                 }
@@ -131,6 +133,7 @@ impl Slots {
         let Phase::Writing(writing) = core::mem::replace(&mut slot.phase, Phase::Reading) else {
             panic!("a write came back to a slot that is not writing");
         };
+        self.load -= writing.answers.len();
         let life = cx.life;
         let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         match outcome {
@@ -173,7 +176,6 @@ impl Slots {
         at_rest: Context,
     ) {
         let slot = self.slots.get_mut(&key).expect("the slot is open");
-        self.waiting -= slot.waiting.len();
         let mut batch = Batch::default();
         let mut queue = core::mem::take(&mut slot.waiting);
         cx.shared.stats.folded += (queue.len() as u64).saturating_sub(1);
@@ -186,6 +188,7 @@ impl Slots {
                 Answer::Refused(_) => true,
             };
             if early || !batch.is_dirty() {
+                self.load -= 1;
                 cx.done(waiter, answer);
             } else {
                 batch.answers.push((waiter, answer));
@@ -208,7 +211,7 @@ impl Slots {
         rows.push(stored::object_row(partition, &key, stripped.as_ref()));
         rows.extend(batch.dots.iter().map(|&dot| stored::log_row(partition, dot, &key)));
         if !cx.shared.life_stored && batch.dots.iter().any(|dot| dot.actor == cx.life) {
-            rows.push(stored::life_row(cx.life));
+            rows.push(stored::life_row(cx.life, false));
         }
         let writing = Writing { object, dots: batch.dots, answers: batch.answers, at_rest: context };
         self.slots.get_mut(&key).expect("the slot is open").phase = Phase::Writing(writing);
@@ -286,7 +289,8 @@ impl Batch {
         let nothing_unseen = object.store.is_empty() || object.dots().eq([dot]);
         let whole = nothing_unseen || planted!(cx.shared.plants, AckShowsUnseen);
         let shown = if whole { &object.context } else { &delta.context };
-        Ok(Answer::Minted { dot, shown: shown.clone(), delta })
+        let shown = shown.within(CLIENT_ACTORS_MAX, object.dots().chain([dot]));
+        Ok(Answer::Minted { dot, shown, delta })
     }
 
     fn join(
@@ -302,6 +306,9 @@ impl Batch {
         let latest = other.siblings().map(|sibling| sibling.at).max().unwrap_or(Hlc(0));
         if !cx.shared.hlc.adopt(latest, cx.now.wall) {
             cx.shared.stats.drift_refused += 1;
+            cx.note(Note::DriftRefused {
+                ahead: Duration::from_millis(latest.millis() - cx.now.wall.millis()),
+            });
         }
         let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         other.context.cap(life, replica.minted());
@@ -309,7 +316,7 @@ impl Batch {
         let fresh = |dot: &Dot| !replica.clock().has(*dot) && dot.actor != life && dot.is_real();
         let fresh: Vec<Dot> =
             named.iter().copied().filter(|dot| fresh(dot) && !self.dots.contains(dot)).collect();
-        if why != Join::Whole && !named.is_empty() && fresh.is_empty() {
+        if why == Join::Delta && !named.is_empty() && fresh.is_empty() {
             // Its effect is here already, and may since have been removed.
             return;
         }

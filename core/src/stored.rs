@@ -165,13 +165,14 @@ pub fn checkpoint_row(partition: Partition, checkpoint: &Checkpoint) -> Row {
     seal(row_key(CHECKPOINT, partition, &[]), &frozen::encode(&body))
 }
 
-/// The row that says that `life` was one of this node's, over this very store.
+/// The row that says that `life` was one of this node's, over this very store; and, once it has ended, whether the gaps
+/// that it left have been closed.
 #[must_use]
-pub fn life_row(life: Life) -> Row {
+pub fn life_row(life: Life, is_closed: bool) -> Row {
     let mut key = Vec::with_capacity(17);
     key.push(LIFE);
     key.extend_from_slice(&life.0.to_be_bytes());
-    seal(RowKey(key.into()), &[])
+    seal(RowKey(key.into()), &frozen::encode(&is_closed))
 }
 
 /// The bounds (both exclusive) of the rows that [`Boot`](crate::input::Boot) wants: everything but the objects.
@@ -187,8 +188,8 @@ pub struct Loaded {
     pub checkpoints: BTreeMap<Partition, Checkpoint>,
     /// Log rows by partition.
     pub logs: BTreeMap<Partition, BTreeMap<Dot, Key>>,
-    /// Lives that this node has had over this store, in no particular order.
-    pub lives: Vec<Life>,
+    /// Lives that this node has had over this store, and whether the gaps that each left have been closed.
+    pub lives: BTreeMap<Life, bool>,
 }
 
 /// Reads the rows of [`boot_range`].
@@ -205,7 +206,8 @@ pub fn load(rows: &[Row]) -> Result<Loaded, StoredError> {
         let (&table, rest) = row.key.0.split_first().ok_or_else(foreign)?;
         if table == LIFE {
             let life: [u8; 16] = rest.try_into().map_err(|_| foreign())?;
-            loaded.lives.push(Life(u128::from_be_bytes(life)));
+            let is_closed = frozen::decode(body).ok_or_else(damaged)?;
+            loaded.lives.insert(Life(u128::from_be_bytes(life)), is_closed);
             continue;
         }
         let (partition, rest) = rest.split_first_chunk::<2>().ok_or_else(foreign)?;

@@ -6,6 +6,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Bound::{Excluded, Unbounded};
 use core::time::Duration;
 
 use crate::cx::{Cx, Owner, Task, Waiter};
@@ -18,8 +19,8 @@ use crate::timers::Timer;
 const PAGE_ROWS: usize = 256;
 /// Bytes in one page of the pass.
 const PAGE_BYTES: usize = 1 << 20;
-/// Keys of a partition that are visited at once.
-const VISITS_MAX: usize = 64;
+/// Keys that are visited on one occasion.
+pub(crate) const VISITS_MAX: usize = 64;
 /// The pass takes a page so often at most.
 const PAGE_EVERY: Duration = Duration::from_millis(100);
 
@@ -83,12 +84,16 @@ fn note_residual(cx: &mut Cx<'_>, row: &Row) {
     }
 }
 
-/// The clock of `partition` may have risen: visits the keys that were waiting for that.
-pub(crate) fn visit(cx: &mut Cx<'_>, partition: Partition) {
-    let Some(replica) = cx.replica(partition) else {
-        return;
-    };
-    let keys: Vec<Key> = replica.residual.iter().take(VISITS_MAX).cloned().collect();
+/// The clock of `partition` may have risen: visits keys that were waiting for that, `budget` at most, and takes what it
+/// used off the budget. Each time it goes on where it stopped, so that keys that cannot be stripped hold up nobody.
+pub(crate) fn visit(cx: &mut Cx<'_>, partition: Partition, budget: &mut usize) {
+    let Some(replica) = cx.replica(partition) else { return };
+    let from = replica.visited.take().map_or(Unbounded, Excluded);
+    let keys: Vec<Key> = replica.residual.range((from, Unbounded)).take(*budget).cloned().collect();
+    if keys.len() == *budget {
+        replica.visited = keys.last().cloned();
+    }
+    *budget -= keys.len();
     for key in keys {
         cx.access(key, Waiter::Nobody, Task::Strip);
     }

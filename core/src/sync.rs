@@ -15,6 +15,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -30,6 +31,9 @@ use crate::stored::{self, Row};
 use crate::sweep;
 use crate::time::Mono;
 use crate::timers::Timer;
+
+/// Bytes that one number of a context takes in a frame, at most.
+const CONTEXT_ENTRY_BYTES: usize = 26;
 
 /// Bytes of a page's rows, of which only the keys are used.
 const SCAN_BYTES: usize = 4 << 20;
@@ -71,9 +75,11 @@ enum WalkStep {
     /// Objects are being written; what they came with follows when all are.
     Joining { left: usize, refused: bool, then: Then },
     /// A page of the whole partition has been asked for.
-    Pulling { after: Option<Key>, whole: Option<(Clock, bool)> },
+    Pulling { after: Option<Key>, whole: Option<Whole> },
     /// This node's own keys are being read, to be compared with the page.
-    Comparing { page: Box<Page>, whole: (Clock, bool), from: Option<Key>, absent: Vec<Key> },
+    Comparing { page: Box<Page>, whole: Whole, from: Option<Key>, absent: Vec<Key> },
+    /// Another checkpoint of the partition is on its way to disk; this one follows.
+    Waiting(Box<TakeOver>),
     /// What was taken over is being written.
     Checkpointing,
 }
@@ -85,7 +91,28 @@ enum Then {
     /// The giver's clock, and how much of what it covers the message carried.
     Given { clock: Clock, complete: bool, reaches: bool, more: bool, progress: bool },
     /// The next page, or the end.
-    Paged { end: Option<Key>, whole: (Clock, bool) },
+    Paged { end: Option<Key>, whole: Whole },
+}
+
+/// What the pages of a whole partition amount to.
+#[derive(Clone, Debug)]
+struct Whole {
+    /// What the giver had seen before the first page: all of it is in all pages together.
+    clock: Clock,
+    /// Whether the giver was complete then.
+    complete: bool,
+    /// What this node had seen then.
+    own: Clock,
+}
+
+/// What may be taken over from a peer.
+#[derive(Clone, Debug)]
+struct TakeOver {
+    clock: Clock,
+    /// Whether the peer was complete when it had seen just that.
+    complete: bool,
+    /// Whether it came as objects, without log rows.
+    whole: bool,
 }
 
 /// Objects being gathered for a peer: one lot per peer, the newest request wins.
@@ -96,6 +123,8 @@ struct Gather {
     op: OpId,
     partition: Partition,
     clock: Clock,
+    /// Whether this replica was complete when it had seen just that.
+    complete: bool,
     /// Keys whose objects are still being read.
     left: usize,
     dots: BTreeMap<Key, Vec<Dot>>,
@@ -119,6 +148,8 @@ pub(crate) struct Sync {
     rounds: BTreeMap<NodeId, Round>,
     gathers: BTreeMap<NodeId, Gather>,
     shared: BTreeMap<NodeId, Vec<Partition>>,
+    /// Partitions that no other node holds.
+    alone: Vec<Partition>,
 }
 
 impl Sync {
@@ -137,6 +168,18 @@ impl Sync {
             self.rounds.insert(peer, Round { stage: Stage::Resting, at });
             cx.shared.timers.set(at, Timer::Sync(peer));
         }
+        self.alone = cx.layout.held_by(me).filter(|&at| cx.layout.primaries(at).len() == 1).collect();
+        if !self.alone.is_empty() {
+            cx.shared.timers.set(cx.now.mono.after(config.sync_every), Timer::Sync(me));
+        }
+    }
+
+    /// The partition that the pull called `n` is of.
+    pub(crate) fn pulling(&self, n: u64) -> Option<Partition> {
+        self.rounds.values().find_map(|round| match &round.stage {
+            Stage::Walking { walk, .. } if walk.n == n => Some(walk.partition),
+            _ => None,
+        })
     }
 
     /// Whether nothing is being carried either way.
@@ -147,6 +190,15 @@ impl Sync {
 
     /// A round is due, or the present one hangs.
     pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        if peer == cx.me() {
+            // There is nobody to compare with, but the log must not grow for ever.
+            let mut budget = sweep::VISITS_MAX;
+            for &partition in &self.alone {
+                prune(cx, partition);
+                sweep::visit(cx, partition, &mut budget);
+            }
+            return cx.shared.timers.set(cx.now.mono.after(cx.config.sync_every), Timer::Sync(peer));
+        }
         let Some(round) = self.rounds.get_mut(&peer) else {
             return;
         };
@@ -226,15 +278,10 @@ impl Sync {
                 cx.shared.stats.sync_equal += 1;
                 // Writes may have come in between; then only the next round can tell.
                 if digest(cx, &shared) == sent {
+                    let mut budget = sweep::VISITS_MAX;
                     for partition in shared {
-                        let replica = cx.replica(partition).expect("shared partitions are held");
-                        let clock = replica.clock().clone();
-                        replica.peer_has(from, &clock);
                         let is_complete = !incomplete.contains(&partition);
-                        if !catch_up(cx, from, partition, is_complete, None, false, None) {
-                            prune(cx, partition);
-                        }
-                        sweep::visit(cx, partition);
+                        on_equal(cx, from, partition, Some(is_complete), &mut budget);
                     }
                 }
                 self.rest(cx, from);
@@ -245,15 +292,19 @@ impl Sync {
                     cx.note(Note::Stranger { from });
                     return self.rest(cx, from);
                 }
-                let queue = shared
-                    .into_iter()
-                    .zip(digests)
-                    .filter(|(partition, theirs)| {
-                        let replica = &cx.shared.replicas[partition];
-                        replica.clock().digest() != *theirs || !replica.complete
-                    })
-                    .map(|(partition, _)| partition)
-                    .collect();
+                let mut budget = sweep::VISITS_MAX;
+                let mut queue = VecDeque::new();
+                for (partition, theirs) in shared.into_iter().zip(digests) {
+                    let replica = &cx.shared.replicas[&partition];
+                    if replica.clock().digest() == theirs && replica.complete {
+                        on_equal(cx, from, partition, None, &mut budget);
+                    } else {
+                        queue.push_back(partition);
+                    }
+                }
+                // Each round begins elsewhere, so that a partition that always hangs holds up none for ever.
+                let turn = below(cx, queue.len() as u64);
+                queue.rotate_left(turn as usize);
                 self.walk_on(cx, from, queue);
             }
         }
@@ -295,6 +346,7 @@ impl Sync {
         if op.origin != cx.life || !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
             return;
         }
+        check_continuity(cx, given.partition, &given.clock);
         let Given { clock, complete, reaches, more, objects, .. } = given;
         let progress = !objects.is_empty();
         cx.shared.stats.sync_objects += objects.len() as u64;
@@ -358,7 +410,7 @@ impl Sync {
                 replica.peer_has(peer, &clock);
                 let is_all = (reaches && !more) || planted!(cx.shared.plants, AbsorbsPartial);
                 if is_all {
-                    self.take_over(cx, peer, n, partition, clock, complete, false);
+                    self.take_over(cx, peer, n, TakeOver { clock, complete, whole: false });
                 } else if !more {
                     self.pull(cx, peer, None, None);
                 } else if progress {
@@ -368,8 +420,16 @@ impl Sync {
                 }
             }
             Then::Paged { end: Some(end), whole } => self.pull(cx, peer, Some(end), Some(whole)),
-            Then::Paged { end: None, whole: (clock, complete) } => {
-                self.take_over(cx, peer, n, partition, clock, complete, true);
+            Then::Paged { end: None, whole: Whole { clock, complete, own } } => {
+                // A delta that landed here since the first page may have been removed at the giver before it: no page
+                // said so, and the clock must not either.
+                let gained = cx.shared.replicas[&partition].clock().missing_from(&own);
+                let covers = |&(actor, first, last): &_| clock.as_context().has_any(actor, first, last);
+                if gained.iter().any(covers) {
+                    self.next_partition(cx, peer);
+                } else {
+                    self.take_over(cx, peer, n, TakeOver { clock, complete, whole: true });
+                }
             }
         }
     }
@@ -383,24 +443,26 @@ impl Sync {
     }
 
     /// Takes over what may be taken of the peer's clock, now that the objects are on disk.
-    #[expect(clippy::too_many_arguments, reason = "one fact each, all of one message")]
-    fn take_over(
-        &mut self,
-        cx: &mut Cx<'_>,
-        peer: NodeId,
-        n: u64,
-        partition: Partition,
-        absorbed: Clock,
-        complete: bool,
-        whole: bool,
-    ) {
-        let news = !absorbed.missing_from(cx.shared.replicas[&partition].clock()).is_empty();
-        let absorbed = (news || whole).then_some(absorbed);
-        if !catch_up(cx, peer, partition, complete, absorbed, whole, Some((peer, n))) {
-            prune(cx, partition);
-            sweep::visit(cx, partition);
-            self.next_partition(cx, peer);
+    fn take_over(&mut self, cx: &mut Cx<'_>, peer: NodeId, n: u64, what: TakeOver) {
+        let Some(walk) = self.walk(peer, n) else { return };
+        let partition = walk.partition;
+        if cx.shared.replicas[&partition].checkpointing {
+            walk.step = WalkStep::Waiting(Box::new(what));
+            return self.await_step(cx, peer);
         }
+        walk.step = WalkStep::Checkpointing;
+        let TakeOver { clock, complete, whole } = what;
+        let news = whole || !clock.missing_from(cx.shared.replicas[&partition].clock()).is_empty();
+        let absorbed = news.then_some(clock);
+        let caught = Some((peer, complete));
+        if write_checkpoint(
+            cx,
+            CheckpointWrite { absorbed, whole, caught, walk: Some((peer, n)), ..nothing(partition) },
+        ) {
+            return self.await_step(cx, peer);
+        }
+        sweep::visit(cx, partition, &mut { sweep::VISITS_MAX });
+        self.next_partition(cx, peer);
     }
 
     /// A checkpoint is on disk, or could not be put there.
@@ -417,14 +479,16 @@ impl Sync {
                 if let Some(absorbed) = &write.absorbed {
                     replica.absorbed(absorbed, write.whole);
                 }
-                let is_life_stored = write.absorbed.is_some();
-                if write.complete && !replica.complete {
-                    replica.complete = true;
-                    replica.caught_up.clear();
+                if let Some((caught, is_complete)) = write.caught.filter(|_| !replica.complete) {
+                    replica.caught_up.insert(caught, is_complete);
+                }
+                let is_news = write.complete && !replica.complete;
+                replica.complete |= write.complete;
+                cx.shared.life_stored |= write.absorbed.is_some();
+                if is_news {
                     cx.note(Note::CaughtUp { partition: write.partition });
                 }
-                cx.shared.life_stored |= is_life_stored;
-                sweep::visit(cx, write.partition);
+                sweep::visit(cx, write.partition, &mut { sweep::VISITS_MAX });
             }
             Err(reason) => cx.note(Note::WriteFailed { reason }),
         }
@@ -433,12 +497,30 @@ impl Sync {
         {
             self.next_partition(cx, peer);
         }
+        self.resume(cx, write.partition);
+    }
+
+    /// No checkpoint of `partition` is on its way any more: the next walk that waits for that goes on.
+    fn resume(&mut self, cx: &mut Cx<'_>, partition: Partition) {
+        let waits = |round: &Round| match &round.stage {
+            Stage::Walking { walk: Walk { n, partition: at, step: WalkStep::Waiting(what) }, .. }
+                if *at == partition =>
+            {
+                Some((*n, what.clone()))
+            }
+            _ => None,
+        };
+        let next =
+            self.rounds.iter().find_map(|(&peer, round)| waits(round).map(|(n, what)| (peer, n, what)));
+        if let Some((peer, n, what)) = next {
+            self.take_over(cx, peer, n, *what);
+        }
     }
 
     // --- A whole partition -----------------------------------------------------------------------------------------
 
     /// Asks for the next page of the whole partition.
-    fn pull(&mut self, cx: &mut Cx<'_>, peer: NodeId, after: Option<Key>, whole: Option<(Clock, bool)>) {
+    fn pull(&mut self, cx: &mut Cx<'_>, peer: NodeId, after: Option<Key>, whole: Option<Whole>) {
         let n = cx.next_op();
         let op = cx.op(n);
         if let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage) {
@@ -466,9 +548,21 @@ impl Sync {
         let Ok(page) = outcome else {
             return self.next_partition(cx, from);
         };
-        // Only what the giver had seen before the first page is in all pages.
-        let whole = whole.take().unwrap_or_else(|| (page.clock.clone(), page.complete));
-        let after = after.take();
+        let (after, earlier) = (after.take(), whole.take());
+        let partition = walk.partition;
+        let whole = match earlier {
+            // A giver that knows less than before the first page has lost its data in between, and would seem to have
+            // seen the rest removed.
+            Some(whole) if !whole.clock.missing_from(&page.clock).is_empty() => {
+                return self.next_partition(cx, from);
+            }
+            Some(whole) => whole,
+            None => {
+                let own = cx.shared.replicas[&partition].clock().clone();
+                Whole { clock: page.clock.clone(), complete: page.complete, own }
+            }
+        };
+        let Some(walk) = self.walk(from, op.n) else { return };
         walk.step = WalkStep::Comparing { page: Box::new(page), whole, from: after, absent: Vec::new() };
         cx.shared.stats.sync_pages += 1;
         self.compare(cx, from, op.n);
@@ -544,23 +638,25 @@ impl Sync {
         if !cx.layout.holds(from, partition) {
             return cx.note(Note::Stranger { from });
         }
+        check_continuity(cx, partition, theirs);
         let max = cx.config.limits.sync_objects;
         let Some(replica) = cx.replica(partition) else {
             return;
         };
         replica.peer_has(from, theirs);
-        let (missing, reaches) = replica.missing(theirs);
+        let (missing, reaches) = replica.missing(theirs, max);
         let more = missing.len() > max;
         let dots: BTreeMap<Key, Vec<Dot>> =
             missing.into_iter().take(max).map(|(key, dots)| (key.clone(), dots)).collect();
-        let clock = replica.clock().clone();
+        let (clock, complete) = (replica.clock().clone(), replica.complete);
         prune(cx, partition);
         let n = cx.next_op();
         let keys: Vec<Key> = dots.keys().cloned().collect();
         let what = Gathering::Given { reaches, more };
         let (objects, left) = (BTreeMap::new(), keys.len());
+        let withheld = false;
         self.gathers
-            .insert(from, Gather { n, op, partition, clock, left, dots, objects, withheld: false, what });
+            .insert(from, Gather { n, op, partition, clock, complete, left, dots, objects, withheld, what });
         self.gather(cx, from, n, keys);
     }
 
@@ -573,17 +669,18 @@ impl Sync {
         partition: Partition,
         after: Option<&Key>,
     ) {
-        let refusal = (!cx.layout.holds(from, partition)).then_some(Refusal::NotHeld);
-        let Some(clock) =
-            cx.replica(partition).filter(|_| refusal.is_none()).map(|replica| replica.clock().clone())
-        else {
+        let is_shared = cx.layout.holds(from, partition);
+        let Some(replica) = cx.replica(partition).filter(|_| is_shared) else {
             return cx.send(from, Message::Page { op, outcome: Err(Refusal::NotHeld) });
         };
+        let (clock, complete) = (replica.clock().clone(), replica.complete);
         let n = cx.next_op();
         let what = Gathering::Page { end: None };
-        let (dots, objects) = (BTreeMap::new(), BTreeMap::new());
-        self.gathers
-            .insert(from, Gather { n, op, partition, clock, left: 0, dots, objects, withheld: false, what });
+        let (dots, objects, withheld) = (BTreeMap::new(), BTreeMap::new(), false);
+        self.gathers.insert(
+            from,
+            Gather { n, op, partition, clock, complete, left: 0, dots, objects, withheld, what },
+        );
         let bounds = stored::objects_between(partition, after, partition);
         let limits = &cx.config.limits;
         cx.scan(Owner::Gather { to: from, n }, bounds, limits.sync_objects, limits.sync_bytes);
@@ -605,6 +702,8 @@ impl Sync {
                 let keys: Vec<Key> =
                     rows.iter().filter_map(|row| stored::key_of(&row.key)).map(|(_, key)| key).collect();
                 let end = if more { keys.last().cloned() } else { None };
+                // More rows and no key to go on from: not a page, and never the end.
+                gather.withheld = more && keys.is_empty();
                 gather.what = Gathering::Page { end };
                 gather.left = keys.len();
                 self.gather(cx, to, n, keys);
@@ -649,8 +748,7 @@ impl Sync {
         let Some(gather) = self.gathers.remove(&to) else {
             return;
         };
-        let Gather { op, partition, clock, mut dots, objects, withheld, what, .. } = gather;
-        let complete = cx.shared.replicas[&partition].complete;
+        let Gather { op, partition, clock, complete, mut dots, objects, withheld, what, .. } = gather;
         match what {
             Gathering::Given { reaches, more } => {
                 // What could not be read, or does not fit, is as if it had not come to its turn yet.
@@ -658,7 +756,7 @@ impl Sync {
                 let mut given = Vec::new();
                 let mut bytes = 0;
                 for (key, object) in objects {
-                    bytes += object.size();
+                    bytes += object.size() + object.context.size() * CONTEXT_ENTRY_BYTES;
                     if !given.is_empty() && bytes > cx.config.limits.sync_bytes {
                         more = true;
                         break;
@@ -704,46 +802,76 @@ fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// Drops log rows that every replica has, which is bookkeeping: lost, it is done again. Burnt dots are put on record.
-fn prune(cx: &mut Cx<'_>, partition: Partition) {
-    let replica = &cx.shared.replicas[&partition];
-    let (complete, absorbed) = (replica.complete, replica.burnt());
-    let class = if absorbed.is_some() { Class::Synced } else { Class::Lazy };
-    cx.checkpoint(class, CheckpointWrite { partition, absorbed, whole: false, complete, walk: None });
+/// A checkpoint of `partition` that takes nothing over.
+fn nothing(partition: Partition) -> CheckpointWrite {
+    CheckpointWrite { partition, absorbed: None, whole: false, complete: false, caught: None, walk: None }
 }
 
-/// Records that this replica has everything that `peer` had, and writes what follows from it. False when nothing
-/// needed to be written.
-///
-/// An empty replica is complete again when it has caught up with so many complete ones that every acknowledged write
-/// must be on one of them (N − W + 1), or with all others, complete or not: then there is nobody left to ask.
-fn catch_up(
+/// Drops log rows that every replica has, which is bookkeeping: lost, it is done again. Burnt dots are put on record.
+fn prune(cx: &mut Cx<'_>, partition: Partition) {
+    let absorbed = cx.shared.replicas[&partition].burnt();
+    write_checkpoint(cx, CheckpointWrite { absorbed, ..nothing(partition) });
+}
+
+/// The clocks of `partition` are equal here and at `peer`; `is_complete` says whether the peer's replica is complete,
+/// if that is known.
+fn on_equal(
     cx: &mut Cx<'_>,
     peer: NodeId,
     partition: Partition,
-    is_complete: bool,
-    absorbed: Option<Clock>,
-    whole: bool,
-    walk: Option<(NodeId, u64)>,
-) -> bool {
+    is_complete: Option<bool>,
+    budget: &mut usize,
+) {
+    let replica = cx.replica(partition).expect("shared partitions are held");
+    let clock = replica.clock().clone();
+    replica.peer_has(peer, &clock);
+    let (absorbed, caught) = (replica.burnt(), is_complete.map(|is_complete| (peer, is_complete)));
+    write_checkpoint(cx, CheckpointWrite { absorbed, caught, ..nothing(partition) });
+    sweep::visit(cx, partition, budget);
+}
+
+/// Writes a checkpoint if there is something to put on record. False when there is not, or one is on its way.
+///
+/// An empty replica is complete again when it has caught up with so many complete ones that every acknowledged write
+/// must be on one of them (N − W + 1), or with all others, complete or not: then there is nobody left to ask.
+fn write_checkpoint(cx: &mut Cx<'_>, write: CheckpointWrite) -> bool {
     let (replicas, w) = (cx.config.replicas, cx.config.w);
-    let replica = cx.replica(partition).expect("only held partitions catch up");
+    let replica = &cx.shared.replicas[&write.partition];
     let mut complete = replica.complete;
     if !complete {
-        replica.caught_up.insert(peer, is_complete);
-        let from_complete = replica.caught_up.values().filter(|&&complete| complete).count();
-        complete = from_complete > replicas - w || replica.caught_up.len() >= replicas - 1;
+        let mut caught_up = replica.caught_up.clone();
+        caught_up.extend(write.caught);
+        let from_complete = caught_up.values().filter(|&&complete| complete).count();
+        complete = from_complete > replicas - w || caught_up.len() >= replicas - 1;
     }
-    if absorbed.is_none() && complete == replica.complete {
-        return false;
+    let is_news = write.absorbed.is_some() || (write.caught.is_some() && !replica.complete);
+    let class = if is_news { Class::Synced } else { Class::Lazy };
+    cx.checkpoint(class, CheckpointWrite { complete, ..write })
+}
+
+/// Peers know more of this node's ended lives than its own store does: the store has gone back to an earlier state. What
+/// it has is good, but "not here any more" must not read as "deleted".
+fn check_continuity(cx: &mut Cx<'_>, partition: Partition, theirs: &Clock) {
+    let ended = core::mem::take(&mut cx.shared.ended);
+    if let Some(replica) = cx.shared.replicas.get_mut(&partition) {
+        let highest = |clock: &Clock, life| clock.as_context().highest(life);
+        let went_back = ended.iter().any(|&life| highest(theirs, life) > highest(replica.clock(), life));
+        if went_back && replica.complete && cx.config.replicas > 1 {
+            replica.complete = false;
+            replica.caught_up.clear();
+            cx.note(Note::WentBack { partition });
+        }
     }
-    let write = CheckpointWrite { partition, absorbed, whole, complete, walk };
-    cx.checkpoint(Class::Synced, write)
+    cx.shared.ended = ended;
+}
+
+/// A random number below `end`, 0 when that is 0.
+fn below(cx: &mut Cx<'_>, end: u64) -> u64 {
+    use rand::RngExt as _;
+    cx.shared.rng.random_range(0..end.max(1))
 }
 
 /// A random span below `max`.
-fn jitter(cx: &mut Cx<'_>, max: core::time::Duration) -> core::time::Duration {
-    use rand::RngExt as _;
-    let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
-    core::time::Duration::from_nanos(cx.shared.rng.random_range(0..nanos.max(1)))
+fn jitter(cx: &mut Cx<'_>, max: Duration) -> Duration {
+    Duration::from_nanos(below(cx, u64::try_from(max.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -22,6 +22,9 @@ pub const TOKEN_MAX: usize = 4096;
 /// The most single dots of one actor that a token names.
 const CLOUD_MAX: usize = 200;
 
+/// The most actors that a node hands out to a client: more would not fit a token.
+pub(crate) const CLIENT_ACTORS_MAX: usize = 128;
+
 /// The first version of the token's format.
 const V1: u8 = 1;
 

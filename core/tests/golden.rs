@@ -248,7 +248,7 @@ fn rows_of_version_1_never_change() {
     let rows = vec![
         stored::checkpoint_row(partition, &checkpoint),
         stored::log_row(partition, DOT, &key()),
-        stored::life_row(Life(7)),
+        stored::life_row(Life(7), true),
         stored::object_row(partition, &key(), Some(&object())),
     ];
     let named: Vec<(String, Vec<u8>)> = ["checkpoint", "log", "life", "object"]
@@ -264,7 +264,7 @@ fn rows_of_version_1_never_change() {
     let loaded = stored::load(&rows[..3]).expect("good rows");
     assert_eq!(loaded.checkpoints, BTreeMap::from([(partition, checkpoint)]));
     assert_eq!(loaded.logs[&partition], BTreeMap::from([(DOT, key())]));
-    assert_eq!(loaded.lives, [Life(7)]);
+    assert_eq!(loaded.lives, BTreeMap::from([(Life(7), true)]));
     let value = rows[3].value.as_ref().expect("a row to put");
     assert_eq!(stored::read_object(&rows[3].key, value), Ok(object()));
     assert_eq!(stored::key_of(&rows[3].key), Some((partition, key())));
@@ -293,7 +293,7 @@ fn a_row_that_was_altered_cut_or_misplaced_is_damaged() {
 
 #[test]
 fn a_row_of_a_newer_format_names_it() {
-    let row = stored::life_row(Life(7));
+    let row = stored::life_row(Life(7), false);
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&[2]);
     hasher.update(&row.key.0);

@@ -230,14 +230,17 @@ impl Notes {
                 peers.name_of(*by)
             ),
             Note::Damaged { key, reason } => self.warn("damaged", || {
-                format!("the row of key {key} is damaged and will be fetched from the others: {reason}")
+                format!("the row of key {key} is damaged and not served from here; the others serve it: {reason}")
             }),
             Note::WriteFailed { reason } => self.warn("write", || format!("a write failed: {reason}")),
             Note::ScanFailed { reason } => self.warn("scan", || format!("a scan failed: {reason}")),
-            Note::DriftRefused { from } => self.warn("drift", || {
+            Note::DriftRefused { ahead } => self.warn("drift", || {
+                format!("a value is dated {ahead:?} ahead of this machine's clock: some node's clock is wrong")
+            }),
+            Note::WentBack { partition } => self.warn("went back", || {
                 format!(
-                    "the clock of '{}' is far ahead of this machine's: set one of them",
-                    peers.name_of(*from)
+                    "the data folder was put back to an earlier state (partition {partition:?}): it answers no read \
+                     until it has caught up"
                 )
             }),
             Note::Stranger { from } => self.warn("stranger", || {

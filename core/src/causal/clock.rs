@@ -57,12 +57,15 @@ impl Clock {
         object.context.join_bases(&self.0);
     }
 
-    /// Closes the gaps below the highest dot of each actor in `closed`: lives of this node that have ended, whose
-    /// missing dots never left it.
-    pub fn close(&mut self, closed: &[Life]) {
-        for &actor in closed {
-            self.0.raise(actor, self.0.highest(actor));
+    /// The gaps below the highest dot of each actor in `ended`, as a clock: what those lives minted and never landed.
+    /// It is only right over the store that the lives ended on.
+    #[must_use]
+    pub fn gaps(&self, ended: &[Life]) -> Self {
+        let mut gaps = Context::new();
+        for &actor in ended.iter().filter(|&&actor| self.0.base(actor) < self.0.highest(actor)) {
+            gaps.raise(actor, self.0.highest(actor));
         }
+        Self(gaps)
     }
 
     /// A 64-bit fingerprint: equal clocks have equal ones.

@@ -164,6 +164,34 @@ impl Context {
         }
     }
 
+    /// Whether any of the dots `first` to `last` of `actor` has been seen.
+    #[must_use]
+    pub fn has_any(&self, actor: Life, first: u64, last: u64) -> bool {
+        let any = |entry: &Entry| entry.base >= first || entry.cloud.range(first..=last).next().is_some();
+        first <= last && self.entries.get(&actor).is_some_and(any)
+    }
+
+    /// Numbers that it takes to write this down: bases and single dots.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.entries.values().map(|entry| 1 + entry.cloud.len()).sum()
+    }
+
+    /// The same with at most `actors_max` actors: those of `first`, then those with the most dots.
+    #[must_use]
+    pub fn within(&self, actors_max: usize, first: impl IntoIterator<Item = Dot>) -> Self {
+        if self.entries.len() <= actors_max {
+            return self.clone();
+        }
+        let first: BTreeSet<Life> = first.into_iter().map(|dot| dot.actor).collect();
+        let mut ranked: alloc::vec::Vec<Life> = self.actors().collect();
+        ranked.sort_by_key(|actor| (!first.contains(actor), core::cmp::Reverse(self.highest(*actor))));
+        ranked.truncate(actors_max);
+        let kept: BTreeSet<Life> = ranked.into_iter().collect();
+        let entries = self.entries.iter().filter(|(actor, _)| kept.contains(actor));
+        Self { entries: entries.map(|(&actor, entry)| (actor, entry.clone())).collect() }
+    }
+
     /// Whether every dot of `other` has been seen here.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -344,6 +372,17 @@ mod tests {
         context.raise(A, 5);
         assert_eq!(context.base(A), 6);
         assert_eq!(context.highest(A), 9);
+    }
+
+    #[test]
+    fn a_context_cut_to_few_actors_keeps_those_that_matter() {
+        let mut context = Context::new();
+        for actor in 1..=9 {
+            context.raise(Life(actor), 10 * actor as u64);
+        }
+        let cut = context.within(3, [dot(Life(1), 1)]);
+        assert_eq!(cut.actors().collect::<Vec<_>>(), [Life(1), Life(8), Life(9)]);
+        assert_eq!(context.within(9, []), context);
     }
 
     #[test]

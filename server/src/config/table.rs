@@ -119,7 +119,7 @@ const SETTINGS: &[Setting] = &[
     limit("value_bytes", "1048576", "Bytes in a value."),
     limit("content_type_bytes", "256", "Bytes in a content type."),
     limit("siblings", "100", "Concurrent values of a key."),
-    limit("object_bytes", "8388608", "Bytes of all concurrent values of a key together."),
+    limit("object_bytes", "4194304", "Bytes of all concurrent values of a key together."),
     limit("calls", "1024", "Client requests in flight; one more is answered with 503."),
     limit("peer_requests", "8192", "Requests of peers in flight; one more is refused."),
     limit("list_page", "1000", "Keys in one page of a listing."),

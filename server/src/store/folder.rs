@@ -462,7 +462,7 @@ mod tests {
         let temp = temp();
         let folder = with_three_groups(temp.path());
         let opened = folder.open_store(false).expect("opens");
-        let mut altered = stored::life_row(Life(7));
+        let mut altered = stored::life_row(Life(7), false);
         altered.value = Some(Bytes::from_static(b"\x01rubbish"));
         opened.lsm.commit([altered], None).expect("committed");
         drop(opened);
