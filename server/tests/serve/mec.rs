@@ -213,11 +213,11 @@ fn a_node_without_a_copy_is_given_one() {
     });
     cluster[2].start_and_wait();
     wait_until("all are connected", || cluster.iter().all(|node| node.stat("/network/peers_connected") == 2));
-    assert_eq!(cluster[2].get("/mec/k?r=3").values(), [value.clone()]);
+    assert_eq!(cluster[2].get("/mec/k?r=3").body, value);
     wait_until("the copy is there", || cluster[2].stat("/core/repairs_applied") == 1);
     cluster[0].kill();
     cluster[1].kill();
-    assert_eq!(cluster[2].get("/mec/k?r=1").values(), [value]);
+    assert_eq!(cluster[2].get("/mec/k?r=1").body, value);
 }
 
 #[test]
