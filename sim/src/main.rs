@@ -3,10 +3,8 @@
 //! `cargo sim run --seeds 0..1000` runs them on all cores and ends with a line that sums up; every seed that fails
 //! is told with the rule that it broke and the command that replays it. Nothing here changes what a seed does.
 
-#![expect(clippy::print_stdout, reason = "this is a command, and this is its output")]
-
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -140,6 +138,11 @@ fn checks(text: &str) -> Result<Checks, String> {
     }
 }
 
+/// Prints a line. A reader who has seen enough closes the pipe; that is no failure of what was run.
+fn say(line: &str) {
+    _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { seeds, how, jobs, failures_max } => {
@@ -148,7 +151,7 @@ fn main() -> ExitCode {
         Command::Replay { seed, how, trace, history } => replay(seed, &how, trace, history.as_deref()),
         Command::Plants => {
             for plant in Plant::ALL {
-                println!("{:24} {}", plant.name(), plant.says());
+                say(&format!("{:24} {}", plant.name(), plant.says()));
             }
             ExitCode::SUCCESS
         }
@@ -182,15 +185,14 @@ fn run(seeds: Range<u64>, how: &How, jobs: Option<usize>, failures_max: u64) -> 
         if let Some(failure) = outcome.failures.first() {
             sum.failures += 1;
             bar.suspend(|| {
-                println!("seed {} broke {failure}", outcome.seed);
-                println!("  {}", how.replay(outcome.seed));
+                say(&format!("seed {} broke {failure}\n  {}", outcome.seed, how.replay(outcome.seed)));
             });
         }
         sum.failures < failures_max
     });
     bar.finish_and_clear();
     let cpu = processor_time().zip(before).map(|(after, before)| (after - before).as_secs_f64());
-    println!("{}", sum.tell(cpu));
+    say(&sum.tell(cpu));
     ExitCode::from(u8::from(sum.failures > 0))
 }
 
@@ -242,35 +244,33 @@ fn processor_time() -> Option<Duration> {
 
 fn replay(seed: u64, how: &How, traced: bool, history: Option<&str>) -> ExitCode {
     let scenario = Scenario::draw(seed);
-    print!("{scenario}");
     let outcome = campaign::run_one(&scenario, &how.options(traced || history.is_some()));
-    if traced {
-        // A reader who has seen enough closes the pipe; that is no failure of the run.
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        for line in &outcome.lines {
-            if writeln!(out, "{line}").is_err() {
-                break;
-            }
-        }
-    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    _ = tell(&mut out, &scenario, &outcome, traced).and_then(|()| out.flush());
     if let Some(path) = history
         && let Err(error) = write_history(&outcome, path)
     {
         eprintln!("the history could not be written to {path}: {error}");
         return ExitCode::FAILURE;
     }
+    ExitCode::from(u8::from(!outcome.failures.is_empty()))
+}
+
+fn tell(out: &mut impl Write, scenario: &Scenario, outcome: &Outcome, traced: bool) -> std::io::Result<()> {
+    write!(out, "{scenario}")?;
+    for line in outcome.lines.iter().filter(|_| traced) {
+        writeln!(out, "{line}")?;
+    }
     let seconds = outcome.simulated_ns as f64 / SECOND as f64;
-    println!(
-        "digest {:016x} after {} events in {seconds:.3} simulated seconds",
-        outcome.digest, outcome.events
-    );
+    let (digest, events) = (outcome.digest, outcome.events);
+    writeln!(out, "digest {digest:016x} after {events} events in {seconds:.3} simulated seconds")?;
     for failure in &outcome.failures {
-        println!("broke {failure}");
+        writeln!(out, "broke {failure}")?;
     }
     if outcome.failures.is_empty() {
-        println!("every check holds");
+        writeln!(out, "every check holds")?;
     }
-    ExitCode::from(u8::from(!outcome.failures.is_empty()))
+    Ok(())
 }
 
 fn write_history(outcome: &Outcome, path: &str) -> std::io::Result<()> {

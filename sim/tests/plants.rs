@@ -26,15 +26,15 @@ macro_rules! found {
 }
 
 found! {
-    acknowledging_before_the_sync_is_found: AckBeforeSync within 600 by [Fresh, Siblings];
-    sending_a_dot_before_it_is_durable_is_found: DotBeforeDurable within 300 by [Fresh, Siblings, Equal, Quiet];
+    acknowledging_before_the_sync_is_found: AckBeforeSync within 1_500 by [Fresh, Siblings];
+    sending_a_dot_before_it_is_durable_is_found: DotBeforeDurable within 300 by [Fresh, Siblings, Equal, Quiet, Noted];
     counting_from_zero_after_a_restart_is_found: CounterRestarted within 50 by [Invariant, Noted, Fresh, Siblings, Equal];
     a_quorum_that_is_one_short_is_found: QuorumShort within 100 by [Fresh];
     a_repair_that_overwrites_is_found: RepairOverwrites within 50 by [Fresh, Siblings, Equal];
     an_acknowledgement_that_counts_twice_is_found: AckCountedTwice within 1_500 by [Fresh];
     a_doubled_forward_that_mints_twice_is_found: ForwardForgotten within 150 by [Fresh, Siblings];
-    taking_over_too_much_of_a_clock_is_found: AbsorbsPartial within 800 by [Fresh, Siblings, Equal];
-    a_clock_that_is_ahead_of_its_data_is_found: ClockBeforeData within 300 by [Fresh, Siblings, Equal, Quiet];
+    taking_over_too_much_of_a_clock_is_found: AbsorbsPartial within 1_000 by [Fresh, Siblings, Equal];
+    a_clock_that_is_ahead_of_its_data_is_found: ClockBeforeData within 600 by [Fresh, Siblings, Equal, Quiet];
     a_read_that_is_ahead_of_the_sync_is_found: ReadAheadOfSync within 600 by [Fresh, Siblings, Quiet];
     a_join_that_keeps_what_was_replaced_is_found: JoinKeepsDominated within 20 by [Fresh, Siblings, Equal];
     a_join_that_drops_what_is_concurrent_is_found: JoinDropsConcurrent within 20 by [Fresh, Siblings, Equal];
