@@ -48,6 +48,8 @@ pub(crate) struct Cluster {
     calls: u64,
     /// What has happened since it was last taken.
     pub(crate) told: Vec<String>,
+    /// Every message that was sent, lost ones too.
+    pub(crate) sent: Vec<(NodeId, NodeId, Message)>,
     quiet: bool,
 }
 
@@ -69,6 +71,7 @@ impl Cluster {
             replies: BTreeMap::new(),
             calls: 0,
             told: Vec::new(),
+            sent: Vec::new(),
             quiet: true,
         };
         for &node in &members {
@@ -251,6 +254,7 @@ impl Cluster {
                 let lost = is_down || self.cut.contains(&(id, to));
                 let arrow = if lost { "-x" } else { "->" };
                 self.told.push(format!("{id} {arrow} {to}: {words}"));
+                self.sent.push((id, to, message.clone()));
                 if !lost {
                     self.due.push_back(Due { to, input: Input::Peer { from: id, message }, says: None });
                 }

@@ -1,0 +1,184 @@
+//! What a node may claim about data that it lost, never had, or was put back to an earlier state of.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Cluster, key_of};
+use godown_core::causal::{Clock, Context, Dot};
+use godown_core::hlc::Hlc;
+use godown_core::id::{Life, NodeId, OpId};
+use godown_core::key::Partition;
+use godown_core::kind::{Object, Sibling};
+use godown_core::message::{Given, Message, Page, Probed};
+use godown_core::node::Node;
+
+const N1: NodeId = NodeId(1);
+const N3: NodeId = NodeId(3);
+/// A life whose writes n3 has lost.
+const AUTHOR: Life = Life(99);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn clock(up_to: u64) -> Clock {
+    let mut context = Context::new();
+    context.raise(AUTHOR, up_to);
+    Clock::from_context(context)
+}
+
+fn object(n: u64) -> Object {
+    let sibling = Sibling { value: "v".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let mut seen = Context::new();
+    seen.raise(AUTHOR, 3);
+    Object::delta(seen, Dot { actor: AUTHOR, n }, Some(sibling))
+}
+
+/// n3 after its disk was lost, cut off from everybody; the test answers it in n1's name.
+struct Orphan(Cluster);
+
+impl Orphan {
+    fn new() -> Self {
+        let mut cluster = Cluster::new(3, |settings| settings.limits.sync_objects = 1);
+        cluster.crash(N3);
+        cluster.wipe(N3);
+        for other in [N1, NodeId(2)] {
+            cluster.cut.extend([(N3, other), (other, N3)]);
+        }
+        cluster.start(N3);
+        Self(cluster)
+    }
+
+    /// The request that n3 has sent to n1 last.
+    fn last_op(&self) -> OpId {
+        let request = |(from, to, message): &(NodeId, NodeId, Message)| match message {
+            Message::Probe { op, .. } | Message::Ask { op, .. } | Message::Pull { op, .. } => {
+                (*from == N3 && *to == N1).then_some(*op)
+            }
+            _ => None,
+        };
+        self.0.sent.iter().rev().find_map(request).expect("n3 has asked n1 for something")
+    }
+
+    fn answer(&mut self, message: impl FnOnce(OpId) -> Message) {
+        let op = self.last_op();
+        self.0.peer(N3, N1, message(op));
+    }
+
+    /// Brings n3 to pull the whole partition from n1, and answers the first of two pages.
+    fn pull_first_page(&mut self) {
+        while !self.0.sent.iter().any(|(from, to, message)| {
+            (*from, *to) == (N3, N1)
+                && matches!(message, Message::Probe { op, .. } if op.origin == self.node().life())
+        }) {
+            self.0.next_tick();
+        }
+        self.answer(|op| Message::Probed { op, outcome: Probed::Differ { digests: vec![1] } });
+        let partition = Partition(0);
+        let (complete, reaches, more, objects) = (true, false, false, Vec::new());
+        let given = Given { partition, clock: clock(3), complete, reaches, more, objects };
+        self.answer(|op| Message::Give { op, given });
+        self.page(clock(3), &["a"], Some("a"));
+    }
+
+    fn page(&mut self, clock: Clock, keys: &[&str], end: Option<&str>) {
+        let objects: BTreeMap<_, _> = keys.iter().map(|key| (key_of(key), object(2))).collect();
+        let page = Page { clock, complete: true, objects, end: end.map(key_of) };
+        self.answer(|op| Message::Page { op, outcome: Ok(page) });
+    }
+
+    fn node(&self) -> &Node {
+        self.0.machines[&N3].node.as_ref().expect("n3 runs")
+    }
+
+    fn claims(&self) -> u64 {
+        self.node().clock(Partition(0)).expect("n3 holds it").as_context().base(AUTHOR)
+    }
+}
+
+#[test]
+fn after_all_pages_the_givers_clock_is_taken_over() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    assert_eq!(orphan.claims(), 0, "not before the last page");
+    orphan.page(clock(3), &["b"], None);
+    assert_eq!(orphan.claims(), 3);
+    assert_eq!((orphan.0.values(N3, "a").len(), orphan.0.values(N3, "b").len()), (1, 1));
+}
+
+#[test]
+fn a_giver_that_loses_its_data_between_two_pages_passes_nothing_off_as_deleted() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    orphan.page(Clock::new(), &[], None);
+    assert_eq!(orphan.claims(), 0);
+    assert!(!orphan.node().is_ready());
+}
+
+#[test]
+fn a_delta_that_lands_during_a_pull_is_not_claimed_with_it() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    // The giver has seen this value and its removal, both before the first page; neither is in any page.
+    let dot = Dot { actor: AUTHOR, n: 1 };
+    let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let delta = Object::delta(Context::new(), dot, Some(sibling));
+    let op = OpId { origin: Life(55), n: 1 };
+    orphan.0.peer(N3, N1, Message::Store { op, key: key_of("0"), dot, delta });
+    orphan.page(clock(3), &["b"], None);
+    assert_eq!(orphan.claims(), 1, "only what landed by itself");
+}
+
+#[test]
+fn a_store_that_was_put_back_answers_no_read_until_it_has_caught_up() {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.put(N3, "a", Some("old"), Context::new());
+    let backup = cluster.machines[&N3].table.clone();
+    for key in ["b", "c", "d"] {
+        cluster.put(N3, key, Some("new"), Context::new());
+    }
+    cluster.pass(DAY);
+    cluster.crash(N3);
+    cluster.machines.get_mut(&N3).expect("a member").table = backup;
+    cluster.start(N3);
+    cluster.told.clear();
+    cluster.pass(DAY);
+    let at = |words: &str| cluster.told.iter().position(|line| line.contains(words));
+    let (back, caught_up) = (at("n3 notes: WentBack"), at("n3 notes: CaughtUp"));
+    assert!(back.is_some() && back < caught_up, "{:?}", cluster.told);
+    for key in ["b", "c", "d"] {
+        assert_eq!(cluster.values(N3, key), ["new"]);
+    }
+    assert_eq!(cluster.values(N3, "a"), ["old"]);
+}
+
+#[test]
+fn gaps_that_a_life_left_are_closed_and_hold_up_nothing() {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.hold(N1);
+    cluster.put(N1, "a", Some("refused"), Context::new());
+    cluster.fail(N1);
+    // A number above the gap lands, and the node ends before it could put the gap on record.
+    cluster.put(N1, "a", Some("kept"), Context::new());
+    cluster.crash(N1);
+    cluster.start(N1);
+    cluster.pass(DAY);
+    for (node, machine) in &cluster.machines {
+        let node_is_quiet = machine.node.as_ref().is_some_and(Node::is_quiet);
+        assert!(node_is_quiet, "{node} keeps log rows or contexts that nothing will ever take away");
+        assert_eq!(
+            cluster.values(*node, "a"),
+            ["kept", "refused"],
+            "the refused one went to another coordinator"
+        );
+    }
+}
+
+#[test]
+fn a_partition_without_other_replicas_drops_its_log_too() {
+    let mut cluster = Cluster::new(1, |_| {});
+    cluster.put(N1, "a", Some("v"), Context::new());
+    assert!(!cluster.nodes().all(Node::is_quiet), "a log row is there");
+    cluster.pass(DAY);
+    assert!(cluster.nodes().all(Node::is_quiet));
+}
