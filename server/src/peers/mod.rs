@@ -11,8 +11,8 @@
 //! one name would lose writes silently.
 //!
 //! A node's id is a hash of its name, so the list of members is complete once every peer has a name. Those that were
-//! listed without one are asked in the greeting; `Members` waits for that and remembers the answers in the data
-//! folder, so that a later start waits for nobody.
+//! listed without one are asked in the greeting; `names` waits for that and remembers the answers in the data folder,
+//! so that a later start waits for nobody.
 
 mod hello;
 mod inbound;
@@ -179,7 +179,7 @@ impl Peers {
         let _ = stop.wait_for(|&stop| stop).await;
     }
 
-    /// The names of all peers, as soon as each has one. `Err` says which addresses are in the way of that.
+    /// The names of all peers, as soon as each has one. Messages can be sent from then on.
     pub(crate) async fn names(&self, folder: &Folder) -> Result<Vec<String>, FolderError> {
         let learns = self.links.iter().any(|link| link.listed.name.is_none());
         loop {
