@@ -18,7 +18,7 @@ use godown_core::message::{Change, Value};
 use crate::check::{Check, Failure};
 use crate::record::{Act, End, Op, Record};
 use crate::rng::Rng;
-use crate::scenario::{MS, Scenario, US};
+use crate::scenario::{MS, SECOND, Scenario, US};
 
 /// What a client wants of the world.
 #[derive(Clone, Debug)]
@@ -169,7 +169,10 @@ impl Workload {
             wake_ns: 0,
         });
         self.processes += 1;
-        self.think(self.sessions.len() - 1, now_ns, todo);
+        // Anti-entropy mends what late messages do. Where there is none, nothing may come after the auditor: neither
+        // what was on its way nor what a read repairs that was begun before.
+        let late_ns = if scenario.leaves_repair_to_reads() { 2 * scenario.timeout_ns + LATE_MAX } else { 0 };
+        self.think(self.sessions.len() - 1, now_ns + late_ns, todo);
     }
 
     /// It is time for a session to act, unless it has been overtaken by what happened since it asked to be woken.
@@ -432,6 +435,9 @@ impl Workload {
         })
     }
 }
+
+/// No message is on its way for longer, however slow its links.
+const LATE_MAX: u64 = 15 * SECOND;
 
 /// More sessions than any scenario has; a call's name says whose it is.
 const SESSIONS_MAX: u64 = 1_000;
