@@ -35,7 +35,7 @@ found! {
     a_doubled_forward_that_mints_twice_is_found: ForwardForgotten within 150 by [Fresh, Siblings];
     taking_over_too_much_of_a_clock_is_found: AbsorbsPartial within 1_000 by [Fresh, Siblings, Equal];
     a_clock_that_is_ahead_of_its_data_is_found: ClockBeforeData within 600 by [Fresh, Siblings, Equal, Quiet];
-    a_read_that_is_ahead_of_the_sync_is_found: ReadAheadOfSync within 600 by [Fresh, Siblings, Quiet];
+    a_read_that_is_ahead_of_the_sync_is_found: ReadAheadOfSync within 600 by [Fresh, Siblings, Quiet, Noted];
     a_join_that_keeps_what_was_replaced_is_found: JoinKeepsDominated within 20 by [Fresh, Siblings, Equal];
     a_join_that_drops_what_is_concurrent_is_found: JoinDropsConcurrent within 20 by [Fresh, Siblings, Equal];
     a_repair_that_passes_over_the_empty_is_found: RepairSkipsEmpty within 1_500 by [Equal];
