@@ -35,7 +35,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A share of the key space: one in [`Config::partitions`](crate::config::Config::partitions).
+/// A share of the key space: one in [`Settings::partitions`](crate::config::Settings::partitions).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u16);
 

@@ -1,7 +1,7 @@
 //! Causality by dots (Almeida, Shoker, Baquero, "Delta state replicated data types", 2018).
 //!
 //! A [`Dot`] names one update for ever. A [`Context`] is a set of dots that somebody has seen. A [`Causal`]
-//! container pairs the dots that are still visible (its [`store`](store)) with everything that it has seen; a dot
+//! container pairs the dots that are still visible (its [`store`]) with everything that it has seen; a dot
 //! that is seen and not visible has been replaced or removed. One [`Causal::join`] serves replication, read
 //! repair and anti-entropy. [`Clock`] is the same set for a whole partition instead of a key.
 

@@ -1,6 +1,6 @@
 //! Reports: what a run folder says, as tables and as one page that needs nothing else.
 //!
-//! A run leaves a folder ([`run`] names its files); everything here is a function of that folder, so a report can
+//! A run leaves a folder ([`mod@run`] names its files); everything here is a function of that folder, so a report can
 //! be made again at any time, with `godown report`, and shows what the files say, never what a process remembered.
 //! [`table`] has the percentiles, [`series`] turns the history into what is drawn, [`chart`] draws, [`page`] writes the
 //! page.
