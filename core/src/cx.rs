@@ -85,6 +85,15 @@ pub(crate) enum Waiter {
     Nobody,
 }
 
+/// Whom a machine's work is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asker {
+    /// A client of this node.
+    Client(CallId),
+    /// Another node, in the name of a client of its own.
+    Peer { node: NodeId, op: OpId },
+}
+
 /// Whose a storage ticket is.
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]

@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::causal::DotStore;
-use crate::cx::{Cx, Owner, Step};
+use crate::cx::{Asker, Cx, Owner, Step};
 use crate::id::{CallId, NodeId, OpId};
 use crate::input::Reply;
 use crate::key::{Key, Partition};
@@ -22,13 +22,6 @@ use crate::timers::Timer;
 
 /// Bytes of rows in one page of a scan.
 const SCAN_BYTES: usize = 4 << 20;
-
-/// Whom a listing is for.
-#[derive(Clone, Copy, Debug)]
-enum Asker {
-    Client(CallId),
-    Peer { node: NodeId, op: OpId },
-}
 
 /// One listing under way.
 #[derive(Debug)]

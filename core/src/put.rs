@@ -9,7 +9,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::causal::Context;
-use crate::cx::{Answer, Cx, Step, Task, Waiter};
+use crate::cx::{Answer, Asker, Cx, Step, Task, Waiter};
 use crate::get::counts;
 use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::Reply;
@@ -21,13 +21,6 @@ use crate::timers::Timer;
 
 /// How many lives of other nodes are remembered for the sake of doubled forwards.
 const ORIGINS_MAX: usize = 4_096;
-
-/// Whom a write is for.
-#[derive(Clone, Copy, Debug)]
-enum Asker {
-    Client(CallId),
-    Peer { node: NodeId, op: OpId },
-}
 
 /// How far a write has come.
 #[derive(Debug)]
