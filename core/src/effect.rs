@@ -15,7 +15,8 @@ use crate::message::Message;
 use crate::note::Note;
 use crate::stored::{Row, RowKey};
 
-/// One thing to do. Effects are independent: none waits for another.
+/// One thing to do. Effects are independent, none waits for another; but writes land in the order in which they were
+/// emitted: a crash may take the last ones that were not synced, never one from the middle.
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub enum Effect {

@@ -2,7 +2,7 @@
 //!
 //! Between two inputs every invariant holds and nothing waits to be passed on: `handle` takes one input, lets the
 //! machines act, passes their steps on until there are none, and leaves. What is to be done outside stands in the
-//! effects; the driver may carry them out in any order.
+//! effects; the driver may carry them out in any order but for writes, which land in theirs.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
