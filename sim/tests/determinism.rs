@@ -3,7 +3,7 @@
 //! A hidden clock, the operating system's randomness or a random hash order, in the core or here, would make two
 //! digests differ. What the digest takes in is every event with its time and bytes, so nothing that differs hides.
 
-#![expect(clippy::print_stdout, reason = "a test says which seeds it ran")]
+mod say;
 
 use std::ops::Range;
 use std::process::Command;
@@ -15,6 +15,7 @@ use godown_sim::scenario::Scenario;
 #[cfg(madsim)]
 use godown_sim::world::Clock;
 use godown_sim::world::{Options, Outcome, World};
+use say::say;
 
 fn run(seed: u64, options: &Options) -> Outcome {
     campaign::run_one(&Scenario::draw(seed), options)
@@ -22,14 +23,14 @@ fn run(seed: u64, options: &Options) -> Outcome {
 
 /// Runs every seed in both ways and compares.
 fn agree(seeds: Range<u64>, one: &Options, other: &Options) {
-    println!("seeds {} to {}", seeds.start, seeds.end - 1);
+    say(&format!("digests of seeds {} to {}", seeds.start, seeds.end - 1));
     for seed in seeds.clone() {
         let (one, other) = (run(seed, one), run(seed, other));
         let told = |outcome: &Outcome| (outcome.digest, outcome.events, outcome.inputs, outcome.simulated_ns);
         assert_eq!(told(&one), told(&other), "seed {seed}");
         assert!(one.events > 0, "seed {seed} ran");
     }
-    println!("seeds {} to {} agree", seeds.start, seeds.end - 1);
+    say(&format!("digests of seeds {} to {} agree", seeds.start, seeds.end - 1));
 }
 
 fn of(world: World) -> Options {

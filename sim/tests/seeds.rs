@@ -3,18 +3,19 @@
 //! Each test says which seeds it runs before and after; a failure says how to replay it. The ranges are small enough
 //! for every change; campaigns over many more are run with `cargo sim`.
 
-#![expect(clippy::print_stdout, reason = "a test says which seeds it ran")]
+mod say;
 
 use std::ops::Range;
 
 use godown_sim::campaign;
 use godown_sim::host::Checks;
 use godown_sim::world::{Options, World};
+use say::say;
 
 /// Runs `seeds` and tells every failure at once.
 fn hold(world: World, checks: Checks, seeds: Range<u64>) {
     let (first, last) = (seeds.start, seeds.end - 1);
-    println!("{world}: seeds {first} to {last}");
+    say(&format!("{world}: seeds {first} to {last}"));
     let options = Options { world, checks, ..Options::default() };
     let mut failed = Vec::new();
     let (mut count, mut calls) = (0, 0);
@@ -30,7 +31,7 @@ fn hold(world: World, checks: Checks, seeds: Range<u64>) {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!(count, last - first + 1, "every seed runs");
     assert!(calls > 10 * count, "{calls} calls in {count} runs: the clients hardly did anything");
-    println!("{world}: seeds {first} to {last} hold every check");
+    say(&format!("{world}: seeds {first} to {last} hold every check"));
 }
 
 #[test]
@@ -54,7 +55,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
 #[test]
 fn seeds_that_once_failed_hold_every_check() {
     for (what, seed) in ONCE_FAILED {
-        println!("{what}:");
+        say(&format!("{what}:"));
         for world in World::ALL.into_iter().filter(|world| cfg!(madsim) || *world == World::Stepped) {
             hold(world, Checks::Every, *seed..*seed + 1);
         }
@@ -64,14 +65,11 @@ fn seeds_that_once_failed_hold_every_check() {
 #[cfg(not(madsim))]
 #[test]
 fn the_suites_on_madsim_were_left_out_of_this_build() {
-    use std::io::Write as _;
-
     let bar = "!".repeat(100);
     let warning = format!(
         "\n{bar}\nmadsim is not in this build: a RUSTFLAGS variable has replaced `--cfg madsim`. The suite on madsim's\n\
          network and the comparison with madsim's clock were LEFT OUT; the stepped world ran on its own clock.\n{bar}\n"
     );
-    // The harness swallows what a passing test prints; it does not swallow this.
-    std::io::stderr().write_all(warning.as_bytes()).expect("standard error is open");
+    say(&warning);
     assert!(!cfg!(madsim));
 }
