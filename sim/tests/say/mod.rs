@@ -7,6 +7,6 @@ use std::io::Write as _;
 
 /// Prints one line, whoever captures.
 pub(crate) fn say(line: &str) {
-    // A closed standard error is the user's wish, and no reason to fail.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // In one piece, since other tests print at the same time. A closed standard error is no reason to fail.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
