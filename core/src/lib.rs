@@ -9,8 +9,7 @@
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
 //! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `replica`), vocabulary (`message`, `input`, `effect`,
 //! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `sync`, `sweep`), and on top `node`.
-//! `wire` and `stored` turn messages and rows into bytes, in the
-//! shapes that `frozen` fixes.
+//! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` fixes.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -75,7 +75,8 @@ impl Replica {
         self.minted
     }
 
-    /// A new dot of this node's current life. It counts as seen only once [`landed`](Self::landed) or burnt.
+    /// A new dot of this node's current life. It counts as seen once it has [`landed`](Self::landed), or, when its
+    /// write failed, once a checkpoint says so.
     pub fn mint(&mut self, life: Life) -> Dot {
         self.minted += 1;
         Dot { actor: life, n: self.minted }
