@@ -158,6 +158,8 @@ pub(crate) struct Shared {
     pub(crate) last_op: u64,
     pub(crate) last_ticket: u64,
     pub(crate) plants: Plants,
+    #[cfg(feature = "simulation")]
+    pub(crate) moments: crate::moment::Moments,
 }
 
 /// What a machine is lent.
@@ -184,6 +186,12 @@ impl Cx<'_> {
     /// The request that this node calls `n`.
     pub(crate) fn op(&self, n: u64) -> OpId {
         OpId { origin: self.life, n }
+    }
+
+    /// Whether a reply is to a request of this life. Numbers begin again with every life.
+    pub(crate) fn has_asked(&mut self, op: OpId) -> bool {
+        sometimes!(self.shared.moments, LateReply, op.origin != self.life);
+        op.origin == self.life || planted!(self.shared.plants, LateReplyAccepted)
     }
 
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
@@ -258,7 +266,7 @@ impl Cx<'_> {
         let Some(replica) = self.shared.replicas.get_mut(&write.partition) else {
             return false;
         };
-        if replica.checkpointing {
+        if replica.checkpointing && !planted!(self.shared.plants, CheckpointOvertaken) {
             return false;
         }
         let peers: Vec<NodeId> =
@@ -270,16 +278,24 @@ impl Cx<'_> {
             return false;
         }
         replica.checkpointing = true;
-        replica.drop_log(&dropped, floor);
+        let stays = planted!(self.shared.plants, FloorForgotten);
+        replica.drop_log(&dropped, if stays { replica.checkpoint(None, false).floor } else { floor });
         let mut checkpoint = replica.checkpoint(write.absorbed.as_ref(), write.whole);
         checkpoint.complete = write.complete;
         let mut rows: Vec<Row> = Vec::with_capacity(dropped.len() + 1);
         rows.push(stored::checkpoint_row(write.partition, &checkpoint));
         rows.extend(dropped.iter().map(|&dot| stored::log_removal(write.partition, dot)));
-        if write.absorbed.is_some() && !self.shared.life_stored {
+        let is_recorded = self.shared.life_stored || planted!(self.shared.plants, LifeUnrecorded);
+        if write.absorbed.is_some() && !is_recorded {
             // It may hold burnt dots of this life: the next one must know whose gaps to close.
             rows.push(stored::life_row(self.life, false));
         }
+        if planted!(self.shared.plants, ClockAheadOfDisk)
+            && let Some(absorbed) = &write.absorbed
+        {
+            replica.absorbed(absorbed, write.whole);
+        }
+        sometimes!(self.shared.moments, LogDropped, !dropped.is_empty());
         self.shared.stats.log_dropped += dropped.len() as u64;
         self.write(Owner::Checkpoint(Box::new(write)), class, rows);
         true

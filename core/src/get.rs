@@ -4,6 +4,8 @@
 //! is found stale late is as stale as one found early. Replicas that hold nothing are repaired too.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -13,6 +15,7 @@ use crate::id::{CallId, NodeId, OpId};
 use crate::input::Reply;
 use crate::key::Key;
 use crate::kind::Object;
+use crate::layout::Layout;
 use crate::message::{Failure, Message, Refusal};
 use crate::quorum::{Standing, Tally};
 use crate::time::Mono;
@@ -48,8 +51,12 @@ pub(crate) struct Gets {
 }
 
 impl Gets {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// The oldest read under way, in words.
+    pub(crate) fn unrest(&self, layout: &Layout) -> Option<String> {
+        let (n, get) = self.open.first_key_value()?;
+        let primaries = layout.primaries(layout.partition(&get.key));
+        let stage = if get.call.is_some() { "waits" } else { "has replied and lingers" };
+        Some(format!("read {n} of {:?} {stage} for {}", get.key, get.tally.awaited(primaries)))
     }
 
     /// Reads that still owe their reply.
@@ -69,7 +76,8 @@ impl Gets {
                 cx.send(node, Message::Fetch { op, key: key.clone() });
             }
         }
-        let tally = Tally::new(primaries.len(), r);
+        let needed = if planted!(cx.shared.plants, QuorumShortRead) { (r - 1).max(1) } else { r };
+        let tally = Tally::new(primaries.len(), needed);
         let (merged, held) = (Object::default(), Vec::new());
         self.open.insert(n, Get { call: Some(call), key, tally, merged, held, deadline, last: None });
         cx.shared.timers.set(deadline, Timer::Get(n));
@@ -96,7 +104,7 @@ impl Gets {
         op: OpId,
         outcome: Result<Object, Refusal>,
     ) {
-        if op.origin == cx.life {
+        if cx.has_asked(op) {
             self.on_answer(cx, from, op.n, outcome);
         }
     }
@@ -110,8 +118,10 @@ impl Gets {
         };
         // A replica that has lost its data, and has not got it back, would say "nothing" of everything.
         let own_gap = from == cx.me() && !cx.shared.replicas[&layout.partition(&get.key)].complete;
+        let owed = get.call.is_some();
         match outcome {
-            Ok(_) if own_gap => {
+            Ok(_) if own_gap && !planted!(cx.shared.plants, OwnGapAnswers) => {
+                sometimes!(cx.shared.moments, OwnGapRefused);
                 get.tally.no(index);
                 get.last = Some(Refusal::CatchingUp);
             }
@@ -119,15 +129,24 @@ impl Gets {
                 if !get.tally.yes(index) {
                     return;
                 }
+                sometimes!(
+                    cx.shared.moments,
+                    LateAnswerRepairs,
+                    !owed && get.merged.dots().ne(object.dots())
+                );
                 get.held.push((index, object.dots().collect()));
                 get.merged.join(object);
+            }
+            Err(Refusal::CatchingUp) if planted!(cx.shared.plants, RefusalCounted) => {
+                if get.tally.yes(index) {
+                    get.held.push((index, Vec::new()));
+                }
             }
             Err(refusal) => {
                 get.tally.no(index);
                 get.last = Some(refusal);
             }
         }
-        let owed = get.call.is_some();
         match get.tally.standing() {
             Standing::Reached => get.answer(cx),
             Standing::Impossible => get.fail(cx),
@@ -142,6 +161,7 @@ impl Gets {
             get.deadline = until;
         }
         let is_crowded = get.call.is_none() && self.lingering > cx.config.limits.calls;
+        sometimes!(cx.shared.moments, ReadsLinger, is_crowded);
         if get.tally.is_complete() || is_crowded {
             let get = self.open.remove(&n).expect("just seen");
             self.lingering -= usize::from(get.call.is_none());
@@ -205,6 +225,7 @@ impl Get {
     fn answer(&mut self, cx: &mut Cx<'_>) {
         let Some(call) = self.call.take() else { return };
         cx.shared.stats.siblings += u64::from(self.merged.store.0.len() > 1);
+        sometimes!(cx.shared.moments, SiblingsSeen, self.merged.store.0.len() > 1);
         let siblings = self.merged.siblings().cloned().collect();
         let seen = self.merged.context.within(CLIENT_ACTORS_MAX, self.merged.dots());
         cx.reply(call, Reply::Got { siblings, seen });
@@ -214,6 +235,7 @@ impl Get {
         let Some(call) = self.call.take() else { return };
         let (acks, needed, replicas) = counts(&self.tally);
         let last = self.last.expect("a quorum becomes impossible by a refusal");
+        sometimes!(cx.shared.moments, ReadImpossible);
         cx.reply(call, Reply::Failed(Failure::Refused { acks, needed, replicas, last }));
     }
 
@@ -221,6 +243,7 @@ impl Get {
     fn repair(self, cx: &mut Cx<'_>, primaries: &[NodeId]) {
         let merged: Vec<Dot> = self.merged.dots().collect();
         for (index, held) in self.held {
+            sometimes!(cx.shared.moments, StaleRepaired, held != merged);
             if held == merged || (held.is_empty() && planted!(cx.shared.plants, RepairSkipsEmpty)) {
                 continue;
             }

@@ -16,6 +16,8 @@
 extern crate alloc;
 
 #[macro_use]
+mod moment;
+#[macro_use]
 mod plant;
 
 pub mod config;
@@ -52,5 +54,7 @@ pub mod node;
 pub mod stored;
 pub mod wire;
 
+#[cfg(feature = "simulation")]
+pub use moment::{Moment, Moments};
 #[cfg(feature = "simulation")]
 pub use plant::{Plant, Plants};

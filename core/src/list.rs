@@ -5,6 +5,7 @@
 //! partitions that one node holds are asked for at once.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -50,8 +51,14 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// The oldest listing under way, in words.
+    pub(crate) fn unrest(&self) -> Option<String> {
+        let (n, list) = self.open.first_key_value()?;
+        let at = list.at;
+        Some(match list.span {
+            Some((node, end)) => format!("listing {n} waits for {node} to list {at:?} to {end:?}"),
+            None => format!("listing {n} is at {at:?}"),
+        })
     }
 
     /// Listings that still owe a client their reply.
@@ -138,6 +145,7 @@ impl Lists {
             let bounds = stored::objects_between(list.at, list.after.as_ref(), end);
             cx.scan(Owner::List(n), bounds, left, SCAN_BYTES);
         } else {
+            sometimes!(cx.shared.moments, ListedElsewhere);
             let (first, last, after) = (list.at, end, list.after.clone());
             cx.send(node, Message::List { op: cx.op(n), first, last, after, limit: left as u32 });
         }
@@ -196,7 +204,7 @@ impl Lists {
         op: OpId,
         outcome: Result<Listed, Refusal>,
     ) {
-        if op.origin != cx.life {
+        if !cx.has_asked(op) {
             return;
         }
         let is_awaited = |list: &List| list.span.is_some_and(|(node, _)| node == from);
@@ -205,8 +213,18 @@ impl Lists {
         }
         let mut list = self.close(cx, op.n).expect("just seen");
         match outcome {
-            Ok(listed) => list.take(cx, listed),
-            Err(_) => list.refuse(cx, from),
+            Ok(listed) => {
+                list.take(cx, listed);
+                sometimes!(
+                    cx.shared.moments,
+                    ListingGoesOn,
+                    list.at <= list.last && list.keys.len() < list.limit
+                );
+            }
+            Err(_) => {
+                sometimes!(cx.shared.moments, ListingRefused);
+                list.refuse(cx, from);
+            }
         }
         self.go_on(cx, peers, list);
     }

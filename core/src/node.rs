@@ -5,7 +5,8 @@
 //! effects; the driver may carry them out in any order but for writes, which land in theirs.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::key::{Key, Partition};
 use crate::layout::Layout;
 use crate::list::Lists;
 use crate::message::{Change, Failure, Message, Refusal};
+#[cfg(feature = "simulation")]
+use crate::moment::Moments;
 use crate::note::Note;
 use crate::peers::Peers;
 use crate::plant::Plants;
@@ -46,6 +49,9 @@ pub struct Node {
     life: Life,
     last: Option<Mono>,
     is_fenced: bool,
+    /// Both clocks at the first input and at the last, for a planted bug.
+    #[cfg(feature = "simulation")]
+    clocks: Option<(Now, Now)>,
     /// Lives that ended over this store and whose gaps are still to be closed.
     unclosed: Vec<Life>,
     shared: Shared,
@@ -91,12 +97,13 @@ impl Node {
             let mut replica = Replica::load(checkpoint, log);
             // Alone, there is nobody to catch up with.
             replica.complete |= config.replicas == 1;
+            replica.complete |= boot.rows.is_empty() && planted!(plants, EmptyIsComplete);
             replicas.insert(partition, replica);
         }
         let sweep = if boot.rows.is_empty() { Sweep::over_nothing() } else { Sweep::default() };
         let shared = Shared {
             replicas,
-            timers: Timers::default(),
+            timers: Timers::new(plants),
             owners: BTreeMap::new(),
             steps: VecDeque::new(),
             hlc: HlcSource::default(),
@@ -107,6 +114,8 @@ impl Node {
             last_ticket: 0,
             ended: loaded.lives.keys().copied().filter(|&ended| ended != life).collect(),
             plants,
+            #[cfg(feature = "simulation")]
+            moments: Moments::default(),
         };
         let unclosed = loaded.lives.into_iter().filter(|&(_, is_closed)| !is_closed);
         Ok(Self {
@@ -116,6 +125,8 @@ impl Node {
             life,
             last: None,
             is_fenced: false,
+            #[cfg(feature = "simulation")]
+            clocks: None,
             shared,
             peers: Peers::default(),
             slots: Slots::default(),
@@ -144,6 +155,10 @@ impl Node {
         assert!(fx.is_empty(), "the effects of the last input have not been taken");
         assert!(self.last.is_none_or(|last| last <= now.mono), "the monotonic clock fell");
         let is_first = self.last.replace(now.mono).is_none();
+        #[cfg(feature = "simulation")]
+        {
+            self.clocks = Some((self.clocks.map_or(now, |(first, _)| first), now));
+        }
         if is_first {
             self.start(now, fx);
         }
@@ -156,7 +171,27 @@ impl Node {
     /// When [`Input::Tick`] must come at the latest. None before the first input, which may be a tick.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        self.shared.timers.next()
+        let due = self.shared.timers.next()?;
+        #[cfg(feature = "simulation")]
+        let due = self.by_wall_clock().map_or(due, |(first, now)| {
+            // The moment at which the wall clock will have advanced so far, if nobody sets it until then.
+            let (walled, elapsed) = (now.wall.0.saturating_sub(first.wall.0), now.mono.since(first.mono));
+            Mono((due.0 + elapsed.as_nanos() as u64).saturating_sub(walled).max(now.mono.0))
+        });
+        Some(due)
+    }
+
+    /// Both clocks at the first input and at the last, if a planted bug judges timers by the wall clock.
+    #[cfg(feature = "simulation")]
+    fn by_wall_clock(&self) -> Option<(Now, Now)> {
+        self.clocks.filter(|_| planted!(self.shared.plants, WallClockTimers))
+    }
+
+    /// The moments that this node has reached so far.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub const fn moments(&self) -> Moments {
+        self.shared.moments
     }
 
     /// What this node has done so far.
@@ -186,20 +221,30 @@ impl Node {
     /// Whether nothing is in flight, no log row is left to drop and nothing at rest is left to strip. Probes go on.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        let is_clean = |replica: &Replica| {
-            replica.log_len() == 0
-                && replica.residual.is_empty()
-                && replica.burnt().is_none()
-                && !replica.checkpointing
+        self.unrest().is_none()
+    }
+
+    /// What is in flight, or left to drop or to strip, in words: the first such thing, and none exactly when
+    /// [`is_quiet`](Self::is_quiet).
+    #[must_use]
+    pub fn unrest(&self) -> Option<String> {
+        let replica_unrest = |(&partition, replica): (&Partition, &Replica)| {
+            let primaries = self.layout.primaries(partition).iter().copied();
+            let peers: Vec<NodeId> = primaries.filter(|&node| node != self.config.node).collect();
+            replica.unrest(&peers).map(|what| format!("{partition:?}: {what}"))
         };
-        self.shared.owners.is_empty()
-            && self.gets.is_empty()
-            && self.puts.is_empty()
-            && self.lists.is_empty()
-            && self.slots.is_empty()
-            && self.sync.is_quiet()
-            && self.sweep.is_done()
-            && self.shared.replicas.values().all(is_clean)
+        let owned =
+            || self.shared.owners.values().next().map(|owner| format!("the disk is at work for {owner:?}"));
+        let swept =
+            || (!self.sweep.is_done()).then(|| "the pass over the objects at rest goes on".to_string());
+        (self.gets.unrest(&self.layout))
+            .or_else(|| self.puts.unrest(&self.layout))
+            .or_else(|| self.lists.unrest())
+            .or_else(|| self.slots.unrest())
+            .or_else(|| self.sync.unrest())
+            .or_else(swept)
+            .or_else(|| self.shared.replicas.iter().find_map(replica_unrest))
+            .or_else(owned)
     }
 
     /// What this node has seen of a partition that it holds; for judges of equality.
@@ -249,8 +294,12 @@ impl Node {
         let mut closing = Vec::new();
         let mut rows: Vec<Row> = unclosed.iter().map(|&ended| stored::life_row(ended, true)).collect();
         for (&partition, replica) in &mut cx.shared.replicas {
-            let gaps = replica.clock().gaps(&unclosed);
-            if !gaps.as_context().is_empty() {
+            let mut gaps = replica.clock().gaps(&unclosed);
+            if planted!(cx.shared.plants, GapsOfOthersClosed) {
+                gaps = replica.clock().gaps(&replica.clock().as_context().actors().collect::<Vec<_>>());
+            }
+            if !gaps.as_context().is_empty() && !planted!(cx.shared.plants, GapsLeftOpen) {
+                sometimes!(cx.shared.moments, GapClosed);
                 replica.checkpointing = true;
                 rows.push(stored::checkpoint_row(partition, &replica.checkpoint(Some(&gaps), false)));
                 closing.push((partition, gaps));
@@ -301,7 +350,12 @@ impl Node {
             }
         }
         // Whatever the input was, timers that are due are due.
-        while let Some(timer) = self.shared.timers.pop(now.mono) {
+        let due = now.mono;
+        #[cfg(feature = "simulation")]
+        let due = self
+            .by_wall_clock()
+            .map_or(due, |(first, now)| Mono(first.mono.0 + now.wall.0.saturating_sub(first.wall.0)));
+        while let Some(timer) = self.shared.timers.pop(due) {
             self.on_timer(now, timer, fx);
         }
     }
@@ -372,6 +426,7 @@ impl Node {
         let deadline = match admitted {
             Ok(timeout) => now.mono.after(timeout),
             Err(failure) => {
+                sometimes!(cx.shared.moments, CallsLimit, matches!(failure, Failure::Overloaded { .. }));
                 cx.shared.stats.overloaded += u64::from(matches!(failure, Failure::Overloaded { .. }));
                 return cx.reply(id, Reply::Failed(failure));
             }
@@ -396,7 +451,7 @@ impl Node {
             return Err(Failure::NotTaken(Refusal::Fenced));
         }
         for (load, limit) in [(self.calls(), limits.calls), (self.slots.load(), limits.peer_requests)] {
-            if load >= limit {
+            if load >= limit && !planted!(self.shared.plants, LimitIgnored) {
                 return Err(Failure::Overloaded { limit: u32::try_from(limit).unwrap_or(u32::MAX) });
             }
         }
@@ -471,6 +526,7 @@ impl Node {
         }
         let busy = self.slots.load() >= self.config.limits.peer_requests;
         let cx = &mut with_cx!(self, now, fx);
+        sometimes!(cx.shared.moments, PeerRequestsLimit, busy);
         let refusal = match (self.is_fenced, busy) {
             (true, _) => Some(Refusal::Fenced),
             (false, true) => Some(Refusal::Overloaded),
@@ -497,7 +553,9 @@ impl Node {
             Message::Stored { op, outcome } => self.puts.on_stored(cx, from, op, outcome),
             Message::Fetch { op, key } => {
                 let partition = cx.layout.partition(&key);
-                if cx.replica(partition).is_some_and(|replica| !replica.complete) {
+                let is_incomplete = cx.replica(partition).is_some_and(|replica| !replica.complete);
+                if is_incomplete && !planted!(cx.shared.plants, CatchingUpServes) {
+                    sometimes!(cx.shared.moments, FetchRefused);
                     // "Not here yet" must never read as "deleted".
                     return cx.send(from, Message::Fetched { op, outcome: Err(Refusal::CatchingUp) });
                 }

@@ -7,12 +7,15 @@
 //! because the next life remembers nothing. The reply leaves with the W-th disk.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
 
 use crate::causal::Context;
 use crate::cx::{Answer, Asker, Cx, Step, Task, Waiter};
 use crate::get::counts;
 use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::Reply;
+use crate::layout::Layout;
 use crate::message::{Change, Failure, Message, Refusal};
 use crate::peers::Peers;
 use crate::quorum::{Standing, Tally};
@@ -72,8 +75,20 @@ pub(crate) struct Puts {
 }
 
 impl Puts {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// The oldest write under way, in words.
+    pub(crate) fn unrest(&self, layout: &Layout) -> Option<String> {
+        let (n, put) = self.open.first_key_value()?;
+        let key = &put.change.key;
+        Some(match &put.stage {
+            Stage::Forwarded { node, .. } => {
+                format!("write {n} of {key:?} waits for {node} to coordinate it")
+            }
+            Stage::Minting => format!("write {n} of {key:?} waits for this node's disk"),
+            Stage::Gathering { tally, .. } => {
+                let primaries = layout.primaries(layout.partition(key));
+                format!("write {n} of {key:?} waits for {}", tally.awaited(primaries))
+            }
+        })
     }
 
     /// Writes that still owe a client their reply.
@@ -113,12 +128,12 @@ impl Puts {
         let refuse = |cx: &mut Cx<'_>, refusal| {
             cx.send(from, Message::Forwarded { op, outcome: Err(Failure::NotTaken(refusal)) });
         };
-        if to != cx.life {
+        if to != cx.life && !planted!(cx.shared.plants, ForwardToAnyLife) {
             let refusal = Refusal::OtherLife(cx.life);
             return refuse(cx, refusal);
         }
         // Whether it was taken comes first: a refusal of the second copy would deny what was done for the first.
-        if !self.take(op, floor) && !planted!(cx.shared.plants, ForwardForgotten) {
+        if !self.take(cx, op, floor) && !planted!(cx.shared.plants, ForwardForgotten) {
             cx.shared.stats.forwards_doubled += 1;
             return;
         }
@@ -134,7 +149,7 @@ impl Puts {
     }
 
     /// Whether this forward arrives for the first time.
-    fn take(&mut self, op: OpId, floor: u64) -> bool {
+    fn take(&mut self, cx: &mut Cx<'_>, op: OpId, floor: u64) -> bool {
         self.forwards_taken += 1;
         if self.origins.len() >= ORIGINS_MAX && !self.origins.contains_key(&op.origin) {
             let idle = self.origins.iter().min_by_key(|(_, origin)| origin.last_used).map(|(&life, _)| life);
@@ -146,7 +161,11 @@ impl Puts {
             origin.floor = floor;
             origin.taken = origin.taken.split_off(&floor);
         }
-        op.n >= origin.floor && origin.taken.insert(op.n)
+        let is_open = op.n >= origin.floor || planted!(cx.shared.plants, LateForward);
+        let is_first = is_open && origin.taken.insert(op.n);
+        sometimes!(cx.shared.moments, ForwardLate, !is_open);
+        sometimes!(cx.shared.moments, ForwardDoubled, is_open && !is_first);
+        is_first
     }
 
     /// Has the next primary coordinate, this node itself if it is one; replies with `last` when none is left.
@@ -170,7 +189,9 @@ impl Puts {
         self.forwarded.insert(n);
         let floor = self.forwarded.first().copied().unwrap_or(n);
         cx.shared.stats.forwards += 1;
+        sometimes!(cx.shared.moments, WriteForwarded);
         let to = peers.life(node);
+        let w = if planted!(cx.shared.plants, CoordinatorCountsItself) { (put.w - 1).max(1) } else { put.w };
         cx.send(
             node,
             Message::Forward {
@@ -178,7 +199,7 @@ impl Puts {
                 to,
                 floor,
                 change: put.change.clone(),
-                w: put.w as u8,
+                w: w as u8,
                 timeout: put.deadline.since(cx.now.mono),
             },
         );
@@ -211,6 +232,7 @@ impl Puts {
     pub(crate) fn on_minted(&mut self, cx: &mut Cx<'_>, peers: &Peers, n: u64, answer: Answer) {
         let Some(put) = self.open.get_mut(&n) else {
             // Its time was up before it was on disk: anti-entropy will carry it to the others.
+            sometimes!(cx.shared.moments, WriteOvertaken);
             return;
         };
         assert!(matches!(put.stage, Stage::Minting), "a dot was minted for a write that had one");
@@ -236,6 +258,7 @@ impl Puts {
             Answer::Refused(refusal) => {
                 let mut put = self.close(cx, n).expect("just seen");
                 if put.is_for_client() && !matches!(refusal, Refusal::TooManySiblings { .. }) {
+                    sometimes!(cx.shared.moments, CoordinatorChanged);
                     put.refuse(primaries, me);
                     self.attempt(cx, peers, put, refusal);
                 } else {
@@ -254,7 +277,7 @@ impl Puts {
         op: OpId,
         outcome: Result<(), Refusal>,
     ) {
-        if op.origin != cx.life {
+        if !cx.has_asked(op) {
             return;
         }
         let Some(put) = self.open.get_mut(&op.n) else {
@@ -270,6 +293,7 @@ impl Puts {
         };
         match outcome {
             Ok(()) => {
+                sometimes!(cx.shared.moments, AckDoubled, !tally.is_awaited(index));
                 if !tally.yes(index)
                     && planted!(cx.shared.plants, AckCountedTwice)
                     && let Some(other) = (0..primaries.len()).find(|&other| tally.is_awaited(other))
@@ -291,16 +315,22 @@ impl Puts {
         let Some(Stage::Gathering { tally, .. }) = self.open.get(&n).map(|put| &put.stage) else {
             return;
         };
-        if tally.standing() == Standing::Pending {
+        let standing = tally.standing();
+        if standing == Standing::Pending {
             return;
         }
-        let put = self.close(cx, n).expect("just seen");
+        let mut put = self.close(cx, n).expect("just seen");
+        if planted!(cx.shared.plants, RefusedRetry) && standing == Standing::Impossible && put.attempts < 2 {
+            put.attempts = 2;
+            return self.mint(cx, put);
+        }
         let Stage::Gathering { tally, shown, last } = put.stage else { unreachable!("just seen") };
-        let outcome = if tally.standing() == Standing::Reached {
+        let outcome = if standing == Standing::Reached {
             Ok(shown)
         } else {
             let (acks, needed, replicas) = counts(&tally);
             let last = last.expect("a quorum becomes impossible by a refusal");
+            sometimes!(cx.shared.moments, WriteImpossible);
             Err(Failure::Refused { acks, needed, replicas, last })
         };
         self.finish(cx, put.asker, outcome);
@@ -315,7 +345,7 @@ impl Puts {
         op: OpId,
         outcome: Result<Context, Failure>,
     ) {
-        if op.origin != cx.life {
+        if !cx.has_asked(op) {
             return;
         }
         let Some(&Stage::Forwarded { node, to }) = self.open.get(&op.n).map(|put| &put.stage) else { return };
@@ -328,16 +358,19 @@ impl Puts {
         match outcome {
             Err(Failure::NotTaken(last @ Refusal::OtherLife(life))) => {
                 peers.learn(from, life);
-                if to == Life::default() {
+                if to == Life::default() || planted!(cx.shared.plants, OtherLifeRetry) {
                     // Nobody was asked: the question only went out to be corrected.
+                    sometimes!(cx.shared.moments, ForwardCorrected, to == Life::default());
                     self.attempt(cx, peers, put, last);
                 } else {
                     // Another copy of the message may have reached that life before it ended, and been carried out.
+                    sometimes!(cx.shared.moments, ForwardUncertain);
                     let (acks, needed, replicas) = counts(&Tally::new(primaries.len(), put.w));
                     self.finish(cx, put.asker, Err(Failure::Refused { acks, needed, replicas, last }));
                 }
             }
             Err(Failure::NotTaken(refusal)) if !matches!(refusal, Refusal::TooManySiblings { .. }) => {
+                sometimes!(cx.shared.moments, CoordinatorChanged);
                 put.refuse(primaries, from);
                 self.attempt(cx, peers, put, refusal);
             }

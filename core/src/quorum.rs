@@ -1,5 +1,10 @@
 //! Counting answers: has a quorum been reached, can it still be?
 
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::id::NodeId;
+
 /// How a count of answers stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -55,6 +60,12 @@ impl Tally {
     pub fn is_awaited(&self, index: usize) -> bool {
         assert!(index < self.replicas as usize, "replica {index} of {}", self.replicas);
         (self.yes | self.no) & (1 << index) == 0
+    }
+
+    /// Which of `replicas` have not answered yet, in words.
+    pub(crate) fn awaited(&self, replicas: &[NodeId]) -> String {
+        let awaited = replicas.iter().enumerate().filter(|&(index, _)| self.is_awaited(index));
+        awaited.map(|(_, node)| node.to_string()).collect::<Vec<_>>().join(", ")
     }
 
     /// Where it stands.

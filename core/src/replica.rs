@@ -5,6 +5,8 @@
 //! checkpoint lands in one write with the removal of the log rows that it makes superfluous.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::causal::{Clock, Context, Dot, DotStore};
@@ -222,6 +224,31 @@ impl Replica {
             }
         }
         Checkpoint { clock, floor, complete: self.complete }
+    }
+
+    /// What is still to be dropped, stripped or put on record, in words; `peers` hold the partition too.
+    #[must_use]
+    pub fn unrest(&self, peers: &[NodeId]) -> Option<String> {
+        let has = |clock: Option<&Clock>, dot: Dot| {
+            clock.is_some_and(|clock| clock.as_context().base(dot.actor) >= dot.n)
+        };
+        if let Some((&dot, key)) = self.log.first_key_value() {
+            let rows = self.log.len();
+            let why = match peers.iter().find(|&peer| !has(self.seen_by(*peer), dot)) {
+                _ if !has(Some(&self.clock), dot) => format!("this node has a gap below {dot}"),
+                Some(peer) => format!("{peer} is not known to have all up to {dot}"),
+                None => format!("all are known to have {dot}"),
+            };
+            return Some(format!("its log has {rows} rows, the first of {key:?}: {why}"));
+        }
+        if let Some(key) = self.residual.first() {
+            let keys = self.residual.len();
+            return Some(format!("{keys} keys are to be stripped, the first is {key:?}"));
+        }
+        if let Some(dot) = self.burnt.first() {
+            return Some(format!("the burnt dot {dot} is not on record"));
+        }
+        self.checkpointing.then(|| "a checkpoint is on its way".to_string())
     }
 
     /// Panics when the parts disagree.

@@ -5,13 +5,14 @@
 //! arrive meanwhile wait their turn. When nobody waits any more the slot is gone: it is no cache.
 
 use alloc::collections::{BTreeMap, VecDeque, btree_map};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::causal::{Context, Dot, DotStore};
+use crate::causal::{Clock, Context, Dot, DotStore};
 use crate::cx::{Answer, Cx, Join, Owner, Task, Waiter};
 use crate::effect::Class;
 use crate::hlc::Hlc;
@@ -59,6 +60,9 @@ struct Writing {
 pub(crate) struct Slots {
     slots: BTreeMap<Key, Slot>,
     load: usize,
+    /// Writes of keys whose slots were given up too early, by a planted bug.
+    #[cfg(feature = "simulation")]
+    freed: BTreeMap<Key, VecDeque<Writing>>,
 }
 
 impl Slots {
@@ -67,8 +71,17 @@ impl Slots {
         self.load
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+    /// The first key that somebody is at, in words.
+    pub(crate) fn unrest(&self) -> Option<String> {
+        let (key, slot) = self.slots.first_key_value()?;
+        let waiting = slot.waiting.len();
+        Some(match &slot.phase {
+            Phase::Reading => format!("the slot of {key:?} is reading, with {waiting} waiting"),
+            Phase::Writing(writing) => {
+                let dots = &writing.dots;
+                format!("the slot of {key:?} is writing {dots:?}, with {waiting} waiting")
+            }
+        })
     }
 
     /// Queues an access. Its answer follows as a step.
@@ -105,6 +118,11 @@ impl Slots {
             Some(bytes) => stored::read_object(&row, &bytes).map_err(|error| error.to_string()),
             None => Ok(Object::default()),
         });
+        sometimes!(cx.shared.moments, ReadFailed, object.is_err());
+        let object = match object {
+            Err(_) if planted!(cx.shared.plants, FailedReadIsAbsent) => Ok(Object::default()),
+            object => object,
+        };
         let slot = self.slots.get_mut(&key).expect("a read belongs to a slot");
         assert!(matches!(slot.phase, Phase::Reading), "a read came back to a slot that is not reading");
         match object {
@@ -117,6 +135,9 @@ impl Slots {
                 // Unknown is not absent: nothing can be joined with it, and nothing can be said about it.
                 cx.shared.stats.damaged += 1;
                 cx.note(Note::Damaged { key: key.clone(), reason });
+                if planted!(cx.shared.plants, WaiterDropped) {
+                    return;
+                }
                 let slot = self.slots.remove(&key).expect("just seen");
                 self.load -= slot.waiting.len();
                 for (waiter, _) in slot.waiting {
@@ -129,38 +150,74 @@ impl Slots {
     /// A slot's write is done.
     pub(crate) fn on_write(&mut self, cx: &mut Cx<'_>, key: Key, outcome: Result<(), String>) {
         let partition = cx.layout.partition(&key);
+        #[cfg(feature = "simulation")]
+        if let Some(writing) = self.freed.get_mut(&key).and_then(VecDeque::pop_front) {
+            self.conclude(cx, partition, &key, writing, outcome);
+            return;
+        }
         let slot = self.slots.get_mut(&key).expect("a write belongs to a slot");
         let Phase::Writing(writing) = core::mem::replace(&mut slot.phase, Phase::Reading) else {
             panic!("a write came back to a slot that is not writing");
         };
+        let has_waiting = !slot.waiting.is_empty();
+        match self.conclude(cx, partition, &key, writing, outcome) {
+            Some((object, at_rest)) => self.apply(cx, partition, key, object, at_rest),
+            None if has_waiting => {
+                // What is in memory never was: the rest starts from what is at rest.
+                sometimes!(cx.shared.moments, SlotRestarted);
+                cx.read(Owner::Slot(key.clone()), stored::object_key(partition, &key));
+            }
+            None => {
+                self.slots.remove(&key);
+            }
+        }
+    }
+
+    /// Tells those that waited for a write what came of it. What the key holds now, and the stripped context that its
+    /// row has, unless the write failed.
+    fn conclude(
+        &mut self,
+        cx: &mut Cx<'_>,
+        partition: Partition,
+        key: &Key,
+        writing: Writing,
+        outcome: Result<(), String>,
+    ) -> Option<(Object, Context)> {
         self.load -= writing.answers.len();
         let life = cx.life;
+        sometimes!(cx.shared.moments, WriteRefused, outcome.is_err());
         let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         match outcome {
-            Ok(()) => {
-                replica.landed(&key, &writing.dots);
-                replica.note_residual(&key, &writing.at_rest);
-                let object = replica.fill(writing.object);
-                cx.shared.life_stored |= writing.dots.iter().any(|dot| dot.actor == life);
-                for (waiter, answer) in writing.answers {
-                    cx.done(waiter, answer);
-                }
-                self.apply(cx, partition, key, object, writing.at_rest);
-            }
-            Err(reason) => {
-                for &dot in writing.dots.iter().filter(|dot| dot.actor == life) {
+            Err(reason) if !planted!(cx.shared.plants, FailedWriteAcknowledged) => {
+                let burnt = writing.dots.iter().filter(|dot| dot.actor == life);
+                for &dot in burnt.filter(|_| !planted!(cx.shared.plants, DotNotBurnt)) {
                     replica.burn(dot);
+                    if planted!(cx.shared.plants, BurntClaimedEarly) {
+                        replica.absorbed(&Clock::from_context([dot].into_iter().collect()), false);
+                    }
                 }
                 cx.note(Note::WriteFailed { reason });
                 for (waiter, _) in writing.answers {
                     cx.done(waiter, Answer::Refused(Refusal::Storage));
                 }
-                if slot.waiting.is_empty() {
-                    self.slots.remove(&key);
-                } else {
-                    // What is in memory never was: the rest starts from what is at rest.
-                    cx.read(Owner::Slot(key.clone()), stored::object_key(partition, &key));
+                planted!(cx.shared.plants, RefusedWriteRemembered)
+                    .then_some((writing.object, writing.at_rest))
+            }
+            _ => {
+                if planted!(cx.shared.plants, BaseJumpsGap) {
+                    let base = |actor| replica.clock().as_context().base(actor);
+                    let above = writing.dots.iter().filter(|dot| dot.n == base(dot.actor) + 2);
+                    let jumped = above.map(|dot| Dot { n: dot.n - 1, ..*dot }).collect();
+                    replica.absorbed(&Clock::from_context(jumped), false);
                 }
+                replica.landed(key, &writing.dots);
+                replica.note_residual(key, &writing.at_rest);
+                let object = replica.fill(writing.object);
+                cx.shared.life_stored |= writing.dots.iter().any(|dot| dot.actor == life);
+                for (waiter, answer) in writing.answers {
+                    cx.done(waiter, answer);
+                }
+                Some((object, writing.at_rest))
             }
         }
     }
@@ -179,6 +236,7 @@ impl Slots {
         let mut batch = Batch::default();
         let mut queue = core::mem::take(&mut slot.waiting);
         cx.shared.stats.folded += (queue.len() as u64).saturating_sub(1);
+        sometimes!(cx.shared.moments, AccessesFolded, queue.len() > 1);
         for (waiter, task) in queue.drain(..) {
             let answer = batch.apply(cx, partition, &mut object, task);
             let early = match answer {
@@ -199,7 +257,12 @@ impl Slots {
             self.slots.remove(&key);
             return;
         }
-        let stripped = replica.strip(object.clone(), &batch.dots);
+        let mut stripped = replica.strip(object.clone(), &batch.dots);
+        if planted!(cx.shared.plants, StripOffByOne) {
+            let next = |actor| Dot { actor, n: replica.clock().as_context().base(actor) + 1 };
+            let further: Vec<Dot> = object.context.actors().map(next).collect();
+            stripped = replica.strip(object.clone(), &further);
+        }
         let context = stripped.as_ref().map_or_else(Context::new, |object| object.context.clone());
         if !batch.is_dirty() && context == at_rest {
             replica.note_residual(&key, &context);
@@ -207,13 +270,25 @@ impl Slots {
             return;
         }
         cx.shared.stats.stripped += u64::from(!batch.is_dirty());
+        sometimes!(cx.shared.moments, ObjectStripped, !batch.is_dirty());
+        sometimes!(cx.shared.moments, TracelessDelete, stripped.is_none());
+        sometimes!(cx.shared.moments, WritesFolded, batch.dots.len() > 1);
         let mut rows = Vec::with_capacity(batch.dots.len() + 2);
         rows.push(stored::object_row(partition, &key, stripped.as_ref()));
-        rows.extend(batch.dots.iter().map(|&dot| stored::log_row(partition, dot, &key)));
-        if !cx.shared.life_stored && batch.dots.iter().any(|dot| dot.actor == cx.life) {
+        let unlogged =
+            if planted!(cx.shared.plants, FoldLosesFirst) { batch.dots.len().max(1) - 1 } else { 0 };
+        rows.extend(batch.dots[unlogged..].iter().map(|&dot| stored::log_row(partition, dot, &key)));
+        let is_recorded = cx.shared.life_stored || planted!(cx.shared.plants, LifeUnrecorded);
+        if !is_recorded && batch.dots.iter().any(|dot| dot.actor == cx.life) {
             rows.push(stored::life_row(cx.life, false));
         }
         let writing = Writing { object, dots: batch.dots, answers: batch.answers, at_rest: context };
+        #[cfg(feature = "simulation")]
+        if planted!(cx.shared.plants, SlotFreedEarly) {
+            self.slots.remove(&key);
+            self.freed.entry(key.clone()).or_default().push_back(writing);
+            return cx.write(Owner::Slot(key), Class::Synced, rows);
+        }
         self.slots.get_mut(&key).expect("the slot is open").phase = Phase::Writing(writing);
         cx.write(Owner::Slot(key), Class::Synced, rows);
     }
@@ -266,7 +341,10 @@ impl Batch {
             let (siblings, bytes) =
                 kept.fold((0usize, 0usize), |(count, bytes), (_, kept)| (count + 1, bytes + kept.size()));
             let added = value.bytes.len() + value.content_type.len();
-            if siblings >= limits.siblings || (siblings > 0 && bytes + added > limits.object_bytes) {
+            let is_full =
+                siblings >= limits.siblings || (siblings > 0 && bytes + added > limits.object_bytes);
+            if is_full && !planted!(cx.shared.plants, SiblingsLimitIgnored) {
+                sometimes!(cx.shared.moments, SiblingsLimit);
                 let siblings = u32::try_from(siblings).unwrap_or(u32::MAX);
                 return Err(Refusal::TooManySiblings { siblings, bytes: bytes as u64 });
             }
@@ -275,6 +353,9 @@ impl Batch {
         let life = cx.life;
         let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         let mut seen = change.seen;
+        if planted!(cx.shared.plants, DeleteWithoutContext) && change.value.is_none() {
+            seen.join(&object.context);
+        }
         // A client cannot have seen what was not minted yet: a forged clock must not swallow the writes to come.
         seen.cap(life, replica.minted());
         let dot = replica.mint(life);
@@ -287,6 +368,7 @@ impl Batch {
         // The writer has seen what it had seen before, and this write; never a sibling that it was not shown. When none
         // such is left, all else that this replica has seen is obsolete, and the whole context says it in fewer words.
         let nothing_unseen = object.store.is_empty() || object.dots().eq([dot]);
+        sometimes!(cx.shared.moments, UnseenKept, !nothing_unseen);
         let whole = nothing_unseen || planted!(cx.shared.plants, AckShowsUnseen);
         let shown = if whole { &object.context } else { &delta.context };
         let shown = shown.within(CLIENT_ACTORS_MAX, object.dots().chain([dot]));
@@ -299,25 +381,35 @@ impl Batch {
         partition: Partition,
         object: &mut Object,
         mut other: Object,
-        named: Vec<Dot>,
+        mut named: Vec<Dot>,
         why: Join,
     ) {
         let life = cx.life;
         let latest = other.siblings().map(|sibling| sibling.at).max().unwrap_or(Hlc(0));
         if !cx.shared.hlc.adopt(latest, cx.now.wall) {
             cx.shared.stats.drift_refused += 1;
+            sometimes!(cx.shared.moments, DriftRefused);
             cx.note(Note::DriftRefused {
                 ahead: Duration::from_millis(latest.millis() - cx.now.wall.millis()),
             });
         }
         let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         other.context.cap(life, replica.minted());
+        if why == Join::Repair && planted!(cx.shared.plants, RepairWithoutContext) {
+            other.context = other.dots().collect();
+        }
+        if why == Join::Repair && planted!(cx.shared.plants, RepairClaimsContext) {
+            let spans = Clock::from_context(other.context.clone()).missing_from(replica.clock());
+            let dots = |(actor, first, last)| (first..=last).map(move |n| Dot { actor, n });
+            named = spans.into_iter().flat_map(dots).collect();
+        }
         // Dots that this life would still have to mint cannot have had an effect anywhere.
         let fresh = |dot: &Dot| !replica.clock().has(*dot) && dot.actor != life && dot.is_real();
         let fresh: Vec<Dot> =
             named.iter().copied().filter(|dot| fresh(dot) && !self.dots.contains(dot)).collect();
         if why == Join::Delta && !named.is_empty() && fresh.is_empty() {
             // Its effect is here already, and may since have been removed.
+            sometimes!(cx.shared.moments, DeltaKnown);
             return;
         }
         if why == Join::Repair && planted!(cx.shared.plants, RepairOverwrites) {

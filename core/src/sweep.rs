@@ -79,7 +79,8 @@ fn note_residual(cx: &mut Cx<'_>, row: &Row) {
     let Ok(object) = stored::read_object(&row.key, value) else {
         return;
     };
-    if let Some(replica) = cx.replica(partition) {
+    if let Some(replica) = cx.shared.replicas.get_mut(&partition) {
+        sometimes!(cx.shared.moments, ResidualFound, !object.context.is_empty());
         replica.note_residual(&key, &object.context);
     }
 }

@@ -13,13 +13,14 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::causal::{Clock, Dot};
+use crate::causal::{Clock, Context, Dot};
 use crate::cx::{Answer, CheckpointWrite, Cx, Join, Owner, Task, Waiter};
 use crate::effect::Class;
 use crate::id::{NodeId, OpId};
@@ -141,6 +142,26 @@ enum Gathering {
     Page { end: Option<Key> },
 }
 
+impl Round {
+    /// What a round that is under way is at, in words.
+    fn unrest(&self, peer: NodeId) -> Option<String> {
+        let Stage::Walking { queue, walk } = &self.stage else {
+            return None;
+        };
+        let step = match &walk.step {
+            WalkStep::Asking => "asking".to_string(),
+            WalkStep::Joining { left, .. } => format!("joining, {left} objects to go"),
+            WalkStep::Pulling { after: None, .. } => "pulling the first page".to_string(),
+            WalkStep::Pulling { after: Some(key), .. } => format!("pulling what follows {key:?}"),
+            WalkStep::Comparing { .. } => "comparing a page".to_string(),
+            WalkStep::Waiting(_) => "waiting for another checkpoint".to_string(),
+            WalkStep::Checkpointing => "writing a checkpoint".to_string(),
+        };
+        let (partition, left) = (walk.partition, queue.len());
+        Some(format!("the round with {peer} is walking {partition:?} ({step}), {left} partitions to go"))
+    }
+}
+
 /// Anti-entropy with all peers, both ways.
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
@@ -182,10 +203,12 @@ impl Sync {
         })
     }
 
-    /// Whether nothing is being carried either way.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.gathers.is_empty()
-            && !self.rounds.values().any(|round| matches!(round.stage, Stage::Walking { .. }))
+    /// What is being carried with a peer, either way, in words.
+    pub(crate) fn unrest(&self) -> Option<String> {
+        let gather = self.gathers.first_key_value().map(|(peer, gather)| {
+            format!("{} objects of {:?} are still to be read for {peer}", gather.left, gather.partition)
+        });
+        gather.or_else(|| self.rounds.iter().find_map(|(&peer, round)| round.unrest(peer)))
     }
 
     /// A round is due, or the present one hangs.
@@ -203,6 +226,7 @@ impl Sync {
             return;
         };
         if !matches!(round.stage, Stage::Resting) {
+            sometimes!(cx.shared.moments, RoundHung);
             // Whatever hangs may still be carried out: nothing of it is undone, and nothing is lost by asking again.
             return self.rest(cx, peer);
         }
@@ -252,12 +276,7 @@ impl Sync {
             }
             Probed::Equal { incomplete }
         } else {
-            Probed::Differ {
-                digests: shared
-                    .iter()
-                    .map(|partition| cx.shared.replicas[partition].clock().digest())
-                    .collect(),
-            }
+            Probed::Differ { digests: shared.iter().map(|&partition| digest_of(cx, partition)).collect() }
         };
         cx.send(from, Message::Probed { op, outcome });
     }
@@ -268,10 +287,10 @@ impl Sync {
         else {
             return;
         };
-        if op.origin != cx.life || op.n != *n {
+        let (n, sent) = (*n, *sent);
+        if !cx.has_asked(op) || op.n != n {
             return;
         }
-        let sent = *sent;
         let shared = self.shared[&from].clone();
         match outcome {
             Probed::Equal { incomplete } => {
@@ -295,8 +314,7 @@ impl Sync {
                 let mut budget = sweep::VISITS_MAX;
                 let mut queue = VecDeque::new();
                 for (partition, theirs) in shared.into_iter().zip(digests) {
-                    let replica = &cx.shared.replicas[&partition];
-                    if replica.clock().digest() == theirs && replica.complete {
+                    if digest_of(cx, partition) == theirs && cx.shared.replicas[&partition].complete {
                         on_equal(cx, from, partition, None, &mut budget);
                     } else {
                         queue.push_back(partition);
@@ -343,7 +361,7 @@ impl Sync {
     pub(crate) fn on_give(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, given: Given) {
         let awaited =
             |walk: &Walk| matches!(walk.step, WalkStep::Asking) && walk.partition == given.partition;
-        if op.origin != cx.life || !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
+        if !cx.has_asked(op) || !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
             return;
         }
         check_continuity(cx, given.partition, &given.clock);
@@ -401,13 +419,16 @@ impl Sync {
         else {
             unreachable!("only joins are finished here")
         };
-        if refused {
+        sometimes!(cx.shared.moments, JoinRefused, refused);
+        if refused && !planted!(cx.shared.plants, TakesOverRefused) {
             return self.next_partition(cx, peer);
         }
         match then {
             Then::Given { clock, complete, reaches, more, progress } => {
                 let replica = cx.replica(partition).expect("walked partitions are held");
                 replica.peer_has(peer, &clock);
+                sometimes!(cx.shared.moments, GiveTruncated, more);
+                sometimes!(cx.shared.moments, LogTooShort, !reaches);
                 let is_all = (reaches && !more) || planted!(cx.shared.plants, AbsorbsPartial);
                 if is_all {
                     self.take_over(cx, peer, n, TakeOver { clock, complete, whole: false });
@@ -419,13 +440,17 @@ impl Sync {
                     self.next_partition(cx, peer);
                 }
             }
-            Then::Paged { end: Some(end), whole } => self.pull(cx, peer, Some(end), Some(whole)),
+            Then::Paged { end: Some(end), whole } => {
+                sometimes!(cx.shared.moments, SeveralPages);
+                self.pull(cx, peer, Some(end), Some(whole));
+            }
             Then::Paged { end: None, whole: Whole { clock, complete, own } } => {
                 // A delta that landed here since the first page may have been removed at the giver before it: no page
                 // said so, and the clock must not either.
                 let gained = cx.shared.replicas[&partition].clock().missing_from(&own);
                 let covers = |&(actor, first, last): &_| clock.as_context().has_any(actor, first, last);
-                if gained.iter().any(covers) {
+                if gained.iter().any(covers) && !planted!(cx.shared.plants, WholeIgnoresRace) {
+                    sometimes!(cx.shared.moments, PullOvertaken);
                     self.next_partition(cx, peer);
                 } else {
                     self.take_over(cx, peer, n, TakeOver { clock, complete, whole: true });
@@ -447,17 +472,26 @@ impl Sync {
         let Some(walk) = self.walk(peer, n) else { return };
         let partition = walk.partition;
         if cx.shared.replicas[&partition].checkpointing {
+            sometimes!(cx.shared.moments, CheckpointWaits);
             walk.step = WalkStep::Waiting(Box::new(what));
             return self.await_step(cx, peer);
         }
         walk.step = WalkStep::Checkpointing;
         let TakeOver { clock, complete, whole } = what;
+        sometimes!(cx.shared.moments, PartitionTakenOver, whole);
         let news = whole || !clock.missing_from(cx.shared.replicas[&partition].clock()).is_empty();
         let absorbed = news.then_some(clock);
         let caught = Some((peer, complete));
+        let in_floor = whole && !planted!(cx.shared.plants, WholeNotInFloor);
         if write_checkpoint(
             cx,
-            CheckpointWrite { absorbed, whole, caught, walk: Some((peer, n)), ..nothing(partition) },
+            CheckpointWrite {
+                absorbed,
+                whole: in_floor,
+                caught,
+                walk: Some((peer, n)),
+                ..nothing(partition)
+            },
         ) {
             return self.await_step(cx, peer);
         }
@@ -486,11 +520,15 @@ impl Sync {
                 replica.complete |= write.complete;
                 cx.shared.life_stored |= write.absorbed.is_some();
                 if is_news {
+                    sometimes!(cx.shared.moments, CaughtUp);
                     cx.note(Note::CaughtUp { partition: write.partition });
                 }
                 sweep::visit(cx, write.partition, &mut { sweep::VISITS_MAX });
             }
-            Err(reason) => cx.note(Note::WriteFailed { reason }),
+            Err(reason) => {
+                sometimes!(cx.shared.moments, CheckpointRefused);
+                cx.note(Note::WriteFailed { reason });
+            }
         }
         if let Some((peer, n)) = write.walk
             && self.walk(peer, n).is_some()
@@ -538,7 +576,7 @@ impl Sync {
         op: OpId,
         outcome: Result<Page, Refusal>,
     ) {
-        if op.origin != cx.life {
+        if !cx.has_asked(op) {
             return;
         }
         let Some(walk) = self.walk(from, op.n) else { return };
@@ -546,6 +584,7 @@ impl Sync {
             return;
         };
         let Ok(page) = outcome else {
+            sometimes!(cx.shared.moments, PageRefused);
             return self.next_partition(cx, from);
         };
         let (after, earlier) = (after.take(), whole.take());
@@ -553,7 +592,11 @@ impl Sync {
         let whole = match earlier {
             // A giver that knows less than before the first page has lost its data in between, and would seem to have
             // seen the rest removed.
-            Some(whole) if !whole.clock.missing_from(&page.clock).is_empty() => {
+            Some(whole)
+                if !whole.clock.missing_from(&page.clock).is_empty()
+                    && !planted!(cx.shared.plants, GiverGoneEmpty) =>
+            {
+                sometimes!(cx.shared.moments, GiverLost);
                 return self.next_partition(cx, from);
             }
             Some(whole) => whole,
@@ -565,6 +608,7 @@ impl Sync {
         let Some(walk) = self.walk(from, op.n) else { return };
         walk.step = WalkStep::Comparing { page: Box::new(page), whole, from: after, absent: Vec::new() };
         cx.shared.stats.sync_pages += 1;
+        sometimes!(cx.shared.moments, PagePulled);
         self.compare(cx, from, op.n);
     }
 
@@ -615,6 +659,8 @@ impl Sync {
         else {
             unreachable!("just matched")
         };
+        sometimes!(cx.shared.moments, RemovedByPage, !absent.is_empty());
+        let absent = if planted!(cx.shared.plants, WholeKeepsAbsent) { Vec::new() } else { absent };
         let Page { clock, objects, end, .. } = *page;
         let mut nothing = Object::default();
         clock.fill(&mut nothing);
@@ -650,6 +696,7 @@ impl Sync {
             missing.into_iter().take(max).map(|(key, dots)| (key.clone(), dots)).collect();
         let (clock, complete) = (replica.clock().clone(), replica.complete);
         prune(cx, partition);
+        sometimes!(cx.shared.moments, GatherReplaced, self.gathers.contains_key(&from));
         let n = cx.next_op();
         let keys: Vec<Key> = dots.keys().cloned().collect();
         let what = Gathering::Given { reaches, more };
@@ -749,6 +796,8 @@ impl Sync {
             return;
         };
         let Gather { op, partition, clock, complete, mut dots, objects, withheld, what, .. } = gather;
+        let read_late = planted!(cx.shared.plants, ClockAfterObjects);
+        let clock = if read_late { cx.shared.replicas[&partition].clock().clone() } else { clock };
         match what {
             Gathering::Given { reaches, more } => {
                 // What could not be read, or does not fit, is as if it had not come to its turn yet.
@@ -767,7 +816,7 @@ impl Sync {
                 let given = Given { partition, clock, complete, reaches, more, objects: given };
                 cx.send(to, Message::Give { op, given });
             }
-            Gathering::Page { .. } if withheld => {
+            Gathering::Page { .. } if withheld && !planted!(cx.shared.plants, PageWithHole) => {
                 // A page with a hole would read as a delete.
                 cx.send(to, Message::Page { op, outcome: Err(Refusal::Damaged) });
             }
@@ -796,10 +845,21 @@ fn ask(cx: &mut Cx<'_>, peer: NodeId, partition: Partition) -> Walk {
 /// One number for the clocks of `partitions`.
 fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
     let mut bytes = Vec::with_capacity(partitions.len() * 8);
-    for partition in partitions {
-        bytes.extend_from_slice(&cx.shared.replicas[partition].clock().digest().to_le_bytes());
+    for &partition in partitions {
+        bytes.extend_from_slice(&digest_of(cx, partition).to_le_bytes());
     }
     xxh3_64(&bytes)
+}
+
+/// One number for the clock of `partition`.
+fn digest_of(cx: &Cx<'_>, partition: Partition) -> u64 {
+    let clock = cx.shared.replicas[&partition].clock();
+    if planted!(cx.shared.plants, DigestForgetsCloud) {
+        let mut bases = Context::new();
+        bases.join_bases(clock.as_context());
+        return Clock::from_context(bases).digest();
+    }
+    clock.digest()
 }
 
 /// A checkpoint of `partition` that takes nothing over.
@@ -810,6 +870,7 @@ fn nothing(partition: Partition) -> CheckpointWrite {
 /// Drops log rows that every replica has, which is bookkeeping: lost, it is done again. Burnt dots are put on record.
 fn prune(cx: &mut Cx<'_>, partition: Partition) {
     let absorbed = cx.shared.replicas[&partition].burnt();
+    sometimes!(cx.shared.moments, BurntRecorded, absorbed.is_some());
     write_checkpoint(cx, CheckpointWrite { absorbed, ..nothing(partition) });
 }
 
@@ -826,6 +887,7 @@ fn on_equal(
     let clock = replica.clock().clone();
     replica.peer_has(peer, &clock);
     let (absorbed, caught) = (replica.burnt(), is_complete.map(|is_complete| (peer, is_complete)));
+    sometimes!(cx.shared.moments, BurntRecorded, absorbed.is_some());
     write_checkpoint(cx, CheckpointWrite { absorbed, caught, ..nothing(partition) });
     sweep::visit(cx, partition, budget);
 }
@@ -841,8 +903,14 @@ fn write_checkpoint(cx: &mut Cx<'_>, write: CheckpointWrite) -> bool {
     if !complete {
         let mut caught_up = replica.caught_up.clone();
         caught_up.extend(write.caught);
-        let from_complete = caught_up.values().filter(|&&complete| complete).count();
+        let counts = |complete: bool| complete || planted!(cx.shared.plants, IncompleteCounts);
+        let from_complete = caught_up.values().filter(|&&complete| counts(complete)).count();
         complete = from_complete > replicas - w || caught_up.len() >= replicas - 1;
+        sometimes!(
+            cx.shared.moments,
+            CaughtUpWithIncomplete,
+            complete && caught_up.values().any(|&complete| !complete)
+        );
     }
     let is_news = write.absorbed.is_some() || (write.caught.is_some() && !replica.complete);
     let class = if is_news { Class::Synced } else { Class::Lazy };
@@ -856,7 +924,9 @@ fn check_continuity(cx: &mut Cx<'_>, partition: Partition, theirs: &Clock) {
     if let Some(replica) = cx.shared.replicas.get_mut(&partition) {
         let highest = |clock: &Clock, life| clock.as_context().highest(life);
         let went_back = ended.iter().any(|&life| highest(theirs, life) > highest(replica.clock(), life));
-        if went_back && replica.complete && cx.config.replicas > 1 {
+        let is_noticed = went_back && !planted!(cx.shared.plants, WentBackUnnoticed);
+        if is_noticed && replica.complete && cx.config.replicas > 1 {
+            sometimes!(cx.shared.moments, WentBack);
             replica.complete = false;
             replica.caught_up.clear();
             cx.note(Note::WentBack { partition });

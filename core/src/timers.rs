@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 
 use crate::id::NodeId;
+use crate::plant::Plants;
 use crate::time::Mono;
 
 /// What a timer is for.
@@ -21,14 +22,22 @@ pub(crate) enum Timer {
 }
 
 /// All timers of a node, by when they are due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub(crate) struct Timers {
     due: BTreeSet<(Mono, Timer)>,
+    plants: Plants,
 }
 
 impl Timers {
+    pub(crate) fn new(plants: Plants) -> Self {
+        Self { due: BTreeSet::new(), plants }
+    }
+
     pub(crate) fn set(&mut self, at: Mono, timer: Timer) {
+        if planted!(self.plants, TimerLost) {
+            self.due.retain(|&(moment, _)| moment != at);
+        }
         self.due.insert((at, timer));
     }
 

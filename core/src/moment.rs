@@ -1,0 +1,134 @@
+//! Moments: states that a good campaign of simulations must reach, noted only with the `simulation` feature.
+//!
+//! A check that is never reached proves nothing. `sometimes!(cx.shared.moments, Name)` marks a moment, for no more than
+//! an OR on a number; with a third argument only if that holds. In every other build it is nothing at all: not even
+//! its arguments are looked at.
+
+/// Marks the moment `Name`, if the condition holds.
+#[cfg(feature = "simulation")]
+macro_rules! sometimes {
+    ($moments:expr, $name:ident) => {
+        $moments.insert($crate::moment::Moment::$name)
+    };
+    ($moments:expr, $name:ident, $condition:expr) => {
+        if $condition {
+            $moments.insert($crate::moment::Moment::$name);
+        }
+    };
+}
+
+/// Marks the moment `Name`: not in this build.
+#[cfg(not(feature = "simulation"))]
+macro_rules! sometimes {
+    ($moments:expr, $name:ident) => {{}};
+    ($moments:expr, $name:ident, $condition:expr) => {{}};
+}
+
+#[cfg(feature = "simulation")]
+macro_rules! moments {
+    ($($variant:ident $says:literal,)*) => {
+        /// A state that a good campaign reaches.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Moment {
+            $(#[doc = $says] $variant,)*
+        }
+
+        impl Moment {
+            /// Every moment, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// What has happened, in a sentence.
+            #[must_use]
+            pub fn says(self) -> &'static str {
+                match self { $(Self::$variant => $says,)* }
+            }
+        }
+    };
+}
+
+#[cfg(feature = "simulation")]
+moments! {
+    SiblingsSeen "A read shows siblings.",
+    StaleRepaired "A read finds a stale replica and repairs it.",
+    LateAnswerRepairs "An answer that came after the reply leads to a repair.",
+    ReadImpossible "A read's quorum becomes impossible.",
+    OwnGapRefused "A node's own replica does not count in its read, because it is catching up.",
+    FetchRefused "A replica that is catching up refuses a peer's read.",
+    ReadsLinger "More reads wait for late answers than the limit allows.",
+    WriteForwarded "A write is forwarded.",
+    ForwardDoubled "A forward arrives a second time and is ignored.",
+    ForwardLate "A forward that its origin has given up arrives and is ignored.",
+    ForwardCorrected "A forward that named no life is refused, and tried again with the right one.",
+    ForwardUncertain "A forward meets another life than it was for, and the write's outcome stays unknown.",
+    CoordinatorChanged "A coordinator refuses a write, and another one is tried.",
+    AckDoubled "An acknowledgement arrives a second time and is ignored.",
+    WriteImpossible "A write's quorum becomes impossible.",
+    WriteOvertaken "A write's time is up before its dot is on disk.",
+    LateReply "A reply to an earlier life arrives and is ignored.",
+    WritesFolded "Several dots of a key go to disk in one write.",
+    AccessesFolded "Several accesses to a key share one write.",
+    SlotRestarted "A write is refused while others wait for its key, and they start from what is at rest.",
+    WriteRefused "The disk refuses a key's write.",
+    ReadFailed "A key's row cannot be read.",
+    DeltaKnown "A delta arrives whose effect is here already, and is ignored.",
+    UnseenKept "A write leaves a sibling that its client has not seen.",
+    TracelessDelete "A delete leaves nothing behind.",
+    ObjectStripped "An object at rest is stripped.",
+    SiblingsLimit "A write is refused because its key has too many siblings.",
+    CallsLimit "A call is refused because too many are in flight.",
+    PeerRequestsLimit "A peer's request is refused because too many accesses are in flight.",
+    DriftRefused "A date is too far ahead to be adopted.",
+    GiveTruncated "There is more to give than one message of anti-entropy holds.",
+    LogTooShort "A peer's log does not reach back to what is missing here.",
+    PagePulled "A page of a whole partition has been written.",
+    SeveralPages "A whole partition takes more than one page.",
+    PageRefused "A peer gives no page.",
+    PullOvertaken "A pull is given up because a delta landed meanwhile.",
+    GiverLost "A pull is given up because the giver has lost data meanwhile.",
+    RemovedByPage "A key is removed because it stands on no page.",
+    PartitionTakenOver "The clock of a whole partition is taken over.",
+    JoinRefused "An object that a peer gave cannot be written here.",
+    GatherReplaced "A peer asks again before it has been given what it asked for.",
+    RoundHung "A round of anti-entropy hangs and is given up.",
+    CheckpointWaits "A checkpoint waits for another one.",
+    CheckpointRefused "The disk refuses a checkpoint.",
+    LogDropped "Log rows are dropped.",
+    BurntRecorded "The dot of a refused write is put on record.",
+    GapClosed "A gap of an ended life is closed.",
+    CaughtUp "A partition has caught up.",
+    CaughtUpWithIncomplete "A partition has caught up with all peers, an incomplete one among them.",
+    WentBack "A store is found to have been put back to an earlier state.",
+    ResidualFound "The pass after a restart finds an object to strip.",
+    ListedElsewhere "A listing asks a peer.",
+    ListingRefused "A replica refuses to list, or cannot.",
+    ListingGoesOn "A listing takes more than one span.",
+}
+
+/// The moments that a node, or a campaign, has reached.
+#[cfg(feature = "simulation")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moments(u128);
+
+#[cfg(feature = "simulation")]
+impl Moments {
+    /// `moment` has been reached.
+    pub const fn insert(&mut self, moment: Moment) {
+        self.0 |= 1 << moment as u32;
+    }
+
+    /// Whether `moment` has been reached.
+    #[must_use]
+    pub const fn has(self, moment: Moment) -> bool {
+        self.0 & (1 << moment as u32) != 0
+    }
+
+    /// Those that have been reached, in the order of the table.
+    pub fn iter(self) -> impl Iterator<Item = Moment> {
+        Moment::ALL.iter().copied().filter(move |&moment| self.has(moment))
+    }
+
+    /// Adds those of `other`.
+    pub const fn join(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
