@@ -51,7 +51,7 @@ pub struct Node {
     is_fenced: bool,
     /// Both clocks at the first input and at the last, for a planted bug.
     #[cfg(feature = "simulation")]
-    clocks: Option<(Now, Now)>,
+    walled: Option<(Now, Now)>,
     /// Lives that ended over this store and whose gaps are still to be closed.
     unclosed: Vec<Life>,
     shared: Shared,
@@ -126,7 +126,7 @@ impl Node {
             last: None,
             is_fenced: false,
             #[cfg(feature = "simulation")]
-            clocks: None,
+            walled: None,
             shared,
             peers: Peers::default(),
             slots: Slots::default(),
@@ -156,9 +156,7 @@ impl Node {
         assert!(self.last.is_none_or(|last| last <= now.mono), "the monotonic clock fell");
         let is_first = self.last.replace(now.mono).is_none();
         #[cfg(feature = "simulation")]
-        {
-            self.clocks = Some((self.clocks.map_or(now, |(first, _)| first), now));
-        }
+        let now = self.by_wall_clock(now);
         if is_first {
             self.start(now, fx);
         }
@@ -173,18 +171,22 @@ impl Node {
     pub fn deadline(&self) -> Option<Mono> {
         let due = self.shared.timers.next()?;
         #[cfg(feature = "simulation")]
-        let due = self.by_wall_clock().map_or(due, |(first, now)| {
-            // The moment at which the wall clock will have advanced so far, if nobody sets it until then.
-            let (walled, elapsed) = (now.wall.0.saturating_sub(first.wall.0), now.mono.since(first.mono));
-            Mono((due.0 + elapsed.as_nanos() as u64).saturating_sub(walled).max(now.mono.0))
+        let due = self.walled.map_or(due, |(first, last)| {
+            // The wall clock has this far to go, if nobody sets it until then.
+            last.mono.after(due.since(advanced(first, last)))
         });
         Some(due)
     }
 
-    /// Both clocks at the first input and at the last, if a planted bug judges timers by the wall clock.
+    /// The time, by the wall clock's advance since the first input if a planted bug says so.
     #[cfg(feature = "simulation")]
-    fn by_wall_clock(&self) -> Option<(Now, Now)> {
-        self.clocks.filter(|_| planted!(self.shared.plants, WallClockTimers))
+    fn by_wall_clock(&mut self, now: Now) -> Now {
+        if !planted!(self.shared.plants, WallClockTimers) {
+            return now;
+        }
+        let first = self.walled.map_or(now, |(first, _)| first);
+        self.walled = Some((first, now));
+        Now { mono: advanced(first, now), ..now }
     }
 
     /// The moments that this node has reached so far.
@@ -350,12 +352,7 @@ impl Node {
             }
         }
         // Whatever the input was, timers that are due are due.
-        let due = now.mono;
-        #[cfg(feature = "simulation")]
-        let due = self
-            .by_wall_clock()
-            .map_or(due, |(first, now)| Mono(first.mono.0 + now.wall.0.saturating_sub(first.wall.0)));
-        while let Some(timer) = self.shared.timers.pop(due) {
+        while let Some(timer) = self.shared.timers.pop(now.mono) {
             self.on_timer(now, timer, fx);
         }
     }
@@ -597,6 +594,12 @@ impl Node {
         let minted = self.shared.replicas.get(&partition).map_or(0, Replica::minted);
         clock.as_context().highest(self.life) > minted
     }
+}
+
+/// Where a monotonic clock would stand that had advanced from `first` to `last` as the wall clock has.
+#[cfg(feature = "simulation")]
+fn advanced(first: Now, last: Now) -> Mono {
+    first.mono.after(Duration::from_nanos(last.wall.0.saturating_sub(first.wall.0)))
 }
 
 /// The gaps of ended lives are closed on disk.
