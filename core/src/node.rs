@@ -230,7 +230,15 @@ impl Node {
     /// [`is_quiet`](Self::is_quiet).
     #[must_use]
     pub fn unrest(&self) -> Option<String> {
+        self.unrest_beside(|_| false)
+    }
+
+    /// The same, whatever is left to drop or to strip in partitions that are `excused`.
+    pub fn unrest_beside(&self, excused: impl Fn(Partition) -> bool) -> Option<String> {
         let replica_unrest = |(&partition, replica): (&Partition, &Replica)| {
+            if excused(partition) {
+                return None;
+            }
             let primaries = self.layout.primaries(partition).iter().copied();
             let peers: Vec<NodeId> = primaries.filter(|&node| node != self.config.node).collect();
             replica.unrest(&peers).map(|what| format!("{partition:?}: {what}"))

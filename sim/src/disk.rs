@@ -4,8 +4,8 @@
 //! a sync, which covers all batches that were written before it began (group commit). A crash keeps some first
 //! part of the batches that no sync has covered and loses the rest, each batch whole: an operating system writes
 //! back when it likes, a log replays until its first gap. What a crash takes back is undone row by row from what
-//! each batch had replaced, so there is one table and not two. When things happen is the world's affair; here is
-//! only what follows.
+//! each batch had replaced, so there is one table and not two. A disk can also lie about its syncs, lose or misplace what
+//! it says it wrote, and rot. When things happen is the world's affair; here is only what follows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -32,6 +32,9 @@ pub struct Disk {
     unsynced: VecDeque<Batch>,
     /// How many batches the sync under way covers; 0 when none is.
     syncing: usize,
+    /// How many of the batches that are not durable are claimed to be.
+    claimed: usize,
+    lies: bool,
 }
 
 impl Disk {
@@ -48,21 +51,50 @@ impl Disk {
         self.unsynced.push_back(Batch { undo, ack });
     }
 
+    /// Takes a batch, acknowledges it in its time, and has not written it.
+    pub fn pretend(&mut self, ack: Option<WriteAck>) {
+        self.unsynced.push_back(Batch { undo: Vec::new(), ack });
+    }
+
+    /// Writes a batch, except that one of its values lands in another row, whose own is gone.
+    pub fn misplace(&mut self, mut rows: Vec<Row>, ack: Option<WriteAck>, rng: &mut Rng) {
+        let at = usize::try_from(rng.below(rows.len() as u64)).expect("it is below a length");
+        let others = self.rows.len() as u64;
+        if others > 0 && rows[at].value.is_some() {
+            let other = usize::try_from(rng.below(others)).expect("it is below a length");
+            rows[at].key = self.rows.keys().nth(other).expect("it is below the number of rows").clone();
+        }
+        self.write(rows, ack);
+    }
+
     /// Begins a sync of everything written so far. False when one is under way or nothing needs one.
     pub fn start_sync(&mut self) -> bool {
-        let starts = self.syncing == 0 && !self.unsynced.is_empty();
+        let starts = self.syncing == 0 && self.unsynced.len() > self.claimed;
         if starts {
             self.syncing = self.unsynced.len();
         }
         starts
     }
 
-    /// The sync under way is done: its batches are durable, and this is what is owed for them.
+    /// The sync under way is done: its batches are durable, or said to be, and this is what is owed for them.
     pub fn finish_sync(&mut self) -> Vec<WriteAck> {
-        let synced = self.unsynced.drain(..self.syncing);
-        let acks = synced.filter_map(|batch| batch.ack).collect();
-        self.syncing = 0;
+        let covered = std::mem::take(&mut self.syncing);
+        let acks = self.unsynced.range_mut(..covered).filter_map(|batch| batch.ack.take()).collect();
+        if self.lies {
+            self.claimed = covered.max(self.claimed);
+        } else {
+            self.unsynced.drain(..covered);
+            self.claimed = self.claimed.saturating_sub(covered);
+        }
         acks
+    }
+
+    /// From now on syncs do nothing but say that they are done; or they are honest again, and the next one covers all.
+    pub fn set_lying(&mut self, lies: bool) {
+        self.lies = lies;
+        if !lies {
+            self.claimed = 0;
+        }
     }
 
     /// Whether somebody waits for a batch that no sync under way covers.
@@ -74,16 +106,21 @@ impl Disk {
     /// Whether a batch that no sync under way covers would be lost in a crash.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        self.unsynced.len() > self.syncing
+        self.unsynced.len() > self.syncing.max(self.claimed)
     }
 
-    /// The machine stops: of the batches that are not durable the first few stay, the others never were.
-    pub fn crash(&mut self, rng: &mut Rng) {
-        let kept = rng.between(0, self.unsynced.len() as u64);
-        let kept = usize::try_from(kept).expect("it is at most a length");
+    /// The machine stops: of the batches that are not durable the first few stay, the others never were. Says how
+    /// many are lost. A store with the planted bug `torn` replays a part of the first one that is.
+    pub fn crash(&mut self, rng: &mut Rng, torn: bool) -> usize {
+        let batches = self.unsynced.len();
+        let kept = usize::try_from(rng.between(0, batches as u64)).expect("it is at most a length");
         while self.unsynced.len() > kept {
             let batch = self.unsynced.pop_back().expect("there are more than are kept");
-            for (key, old) in batch.undo.into_iter().rev() {
+            let is_first_lost = self.unsynced.len() == kept;
+            let rows = batch.undo.len() as u64;
+            let stays = if torn && is_first_lost && rows > 1 { rng.between(1, rows - 1) } else { 0 };
+            let gone = batch.undo.into_iter().skip(usize::try_from(stays).expect("it is below a length"));
+            for (key, old) in gone.collect::<Vec<_>>().into_iter().rev() {
                 match old {
                     Some(old) => self.rows.insert(key, old),
                     None => self.rows.remove(&key),
@@ -91,7 +128,52 @@ impl Disk {
             }
         }
         self.unsynced.clear();
-        self.syncing = 0;
+        (self.syncing, self.claimed) = (0, 0);
+        batches - kept
+    }
+
+    /// The node stops in good order: everything is durable.
+    pub fn close(&mut self) {
+        self.unsynced.clear();
+        (self.syncing, self.claimed) = (0, 0);
+    }
+
+    /// A copy of what would be left if the machine stopped now and everything that is not durable were lost.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        let mut copy = self.clone();
+        for batch in copy.unsynced.drain(..).rev() {
+            for (key, old) in batch.undo.into_iter().rev() {
+                match old {
+                    Some(old) => copy.rows.insert(key, old),
+                    None => copy.rows.remove(&key),
+                };
+            }
+        }
+        (copy.syncing, copy.claimed, copy.lies) = (0, 0, false);
+        copy
+    }
+
+    /// Flips a bit in each of so many rows, drawn with repetition. Says how many rows there were to draw from.
+    pub fn rot(&mut self, rows: u64, rng: &mut Rng) -> usize {
+        let count = self.rows.len();
+        for _ in 0..rows.min(count as u64 * 4) {
+            let place = usize::try_from(rng.below(count as u64)).expect("it is below a length");
+            let value = self.rows.values_mut().nth(place).expect("it is below the number of rows");
+            if !value.is_empty() {
+                let mut bytes = value.to_vec();
+                let bit = rng.below(bytes.len() as u64 * 8);
+                bytes[usize::try_from(bit / 8).expect("it is below a length")] ^= 1 << (bit % 8);
+                *value = bytes.into();
+            }
+        }
+        count
+    }
+
+    /// Whether a row would be the same after a crash that loses everything that it can.
+    #[must_use]
+    pub fn is_durable(&self, key: &RowKey) -> bool {
+        !self.unsynced.iter().any(|batch| batch.undo.iter().any(|(changed, _)| changed == key))
     }
 
     /// The newest value of a row.
@@ -146,6 +228,8 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn row(key: &'static str, value: Option<&'static str>) -> Row {
@@ -155,27 +239,70 @@ mod tests {
         }
     }
 
-    fn rows(disk: &Disk) -> Vec<(String, String)> {
+    fn told(disk: &Disk) -> String {
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        disk.rows.iter().map(|(key, value)| (text(&key.0), text(value))).collect()
+        disk.rows.iter().map(|(key, value)| text(&key.0) + &text(value)).collect()
+    }
+
+    /// All that may be left of a disk after a crash.
+    fn endings(disk: &Disk, torn: bool) -> Vec<String> {
+        let one = |seed| {
+            let mut disk = disk.clone();
+            disk.crash(&mut Rng::stream(seed, "crash"), torn);
+            assert!(!disk.is_dirty() && !disk.start_sync());
+            told(&disk)
+        };
+        (0..64).map(one).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     #[test]
     fn a_crash_keeps_what_was_synced_and_some_first_part_of_the_rest() {
-        let mut endings = std::collections::BTreeSet::new();
-        for seed in 0..64 {
-            let mut disk = Disk::default();
-            disk.write(vec![row("a", Some("1")), row("b", Some("1"))], None);
-            assert!(disk.start_sync());
-            disk.write(vec![row("a", None), row("b", Some("2"))], None);
-            disk.finish_sync();
-            disk.write(vec![row("a", Some("3")), row("a", Some("4"))], None);
-            disk.crash(&mut Rng::stream(seed, "crash"));
-            endings.insert(rows(&disk).iter().map(|(k, v)| format!("{k}{v}")).collect::<String>());
-            assert!(!disk.is_dirty() && !disk.start_sync());
-        }
-        let all = ["a1b1", "a4b2", "b2"].map(String::from);
-        assert_eq!(endings.into_iter().collect::<Vec<_>>(), all);
+        let mut disk = Disk::default();
+        disk.write(vec![row("a", Some("1")), row("b", Some("1"))], None);
+        assert!(disk.start_sync());
+        disk.write(vec![row("a", None), row("b", Some("2"))], None);
+        disk.finish_sync();
+        disk.write(vec![row("a", Some("3")), row("a", Some("4"))], None);
+        assert_eq!(endings(&disk, false), ["a1b1", "a4b2", "b2"]);
+        assert_eq!(told(&disk.snapshot()), "a1b1");
+        let torn = endings(&disk, true);
+        assert!(torn.iter().any(|ending| ending == "b1"), "the second batch, in part: {torn:?}");
+    }
+
+    #[test]
+    fn a_disk_that_lies_loses_what_it_said_it_had() {
+        let mut disk = Disk::default();
+        disk.write(vec![row("a", Some("1"))], None);
+        disk.set_lying(true);
+        assert!(disk.start_sync());
+        disk.finish_sync();
+        assert!(!disk.is_dirty() && !disk.start_sync(), "it says that all is well");
+        assert_eq!(endings(&disk, false), ["", "a1"]);
+        disk.set_lying(false);
+        assert!(disk.is_dirty() && disk.start_sync());
+        disk.finish_sync();
+        assert_eq!(endings(&disk, false), ["a1"]);
+    }
+
+    #[test]
+    fn what_is_pretended_is_never_there_and_what_is_misplaced_is_elsewhere() {
+        let mut disk = Disk::default();
+        disk.write(vec![row("a", Some("1"))], None);
+        disk.pretend(None);
+        assert!(disk.start_sync());
+        disk.finish_sync();
+        assert_eq!(told(&disk), "a1");
+        disk.misplace(vec![row("b", Some("2"))], None, &mut Rng::stream(1, "disk"));
+        assert_eq!(told(&disk), "a2");
+    }
+
+    #[test]
+    fn rot_changes_rows() {
+        let mut disk = Disk::default();
+        disk.write(vec![row("a", Some("1"))], None);
+        assert_eq!(disk.rot(1, &mut Rng::stream(1, "disk")), 1);
+        assert_ne!(told(&disk), "a1");
+        assert_eq!(Disk::default().rot(1, &mut Rng::stream(1, "disk")), 0);
     }
 
     #[test]
@@ -187,6 +314,7 @@ mod tests {
         disk.write(vec![row("b", Some("1"))], None);
         disk.finish_sync();
         assert!(disk.is_dirty());
+        assert!(disk.is_durable(&row("a", None).key) && !disk.is_durable(&row("b", None).key));
     }
 
     #[test]

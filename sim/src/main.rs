@@ -258,7 +258,7 @@ fn replay(seed: u64, how: &How, traced: bool, history: Option<&str>) -> ExitCode
 
 fn tell(out: &mut impl Write, scenario: &Scenario, outcome: &Outcome, traced: bool) -> std::io::Result<()> {
     write!(out, "{scenario}")?;
-    for line in outcome.lines.iter().filter(|_| traced) {
+    for line in outcome.traced.iter().flat_map(|traced| &traced.lines).filter(|_| traced) {
         writeln!(out, "{line}")?;
     }
     let seconds = outcome.simulated_ns as f64 / SECOND as f64;
@@ -275,5 +275,5 @@ fn tell(out: &mut impl Write, scenario: &Scenario, outcome: &Outcome, traced: bo
 
 fn write_history(outcome: &Outcome, path: &str) -> std::io::Result<()> {
     let file = BufWriter::new(File::create(path)?);
-    outcome.history.as_ref().map_or(Ok(()), |history| history.to_lines(file))
+    outcome.traced.as_ref().map_or(Ok(()), |traced| traced.history.to_lines(file))
 }

@@ -5,8 +5,11 @@
 //! identity of their own, and each says which identities its session's context covered. The checks read the ops;
 //! `godown-jepsen` gets them as its own events, with what the replicas hold at the end as final reads.
 
+use godown_core::key::Key;
 use godown_core::message::Failure;
 use godown_jepsen::history::{Event, History, Name};
+
+use crate::scenario::key_name;
 
 /// What a call did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +50,13 @@ pub enum End {
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
+    /// The session.
+    pub session: usize,
     /// The session, or what it became after an unknown outcome.
     pub process: u64,
     /// What it did.
     pub act: Act,
-    /// The key's place in the scenario.
+    /// The key's place in [`Record::keys`].
     pub key: usize,
     /// The node that was called.
     pub node: usize,
@@ -80,21 +85,77 @@ pub struct Op {
 pub struct Held {
     /// The node.
     pub node: usize,
-    /// The key's place in the scenario.
+    /// The key's place in [`Record::keys`].
     pub key: usize,
     /// The identities of its siblings.
     pub ids: Vec<u64>,
 }
 
+/// A page of keys that a client was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The node that was called.
+    pub node: usize,
+    /// When it was answered.
+    pub at_ns: u64,
+    /// Its place in the order of all events: just before the event with this number.
+    pub completed: usize,
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
 /// All calls of a run, in order of invocation.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
+    keys: Vec<u32>,
     ops: Vec<Op>,
+    listings: Vec<Listing>,
     events: usize,
     last_id: u64,
 }
 
 impl Record {
+    /// A record of calls of keys with these numbers, in rising order.
+    #[must_use]
+    pub fn new(keys: Vec<u32>) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    /// The numbers of the keys.
+    #[must_use]
+    pub fn keys(&self) -> &[u32] {
+        &self.keys
+    }
+
+    /// The place of the key with this number.
+    #[must_use]
+    pub fn place(&self, key: u32) -> Option<usize> {
+        self.keys.binary_search(&key).ok()
+    }
+
+    /// The name of the key with this place.
+    #[must_use]
+    pub fn key_name(&self, place: usize) -> String {
+        key_name(self.keys[place])
+    }
+
+    /// How many invocations and ends there were.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// A client was shown a page of keys.
+    pub fn listed(&mut self, listing: Listing) {
+        self.listings.push(listing);
+    }
+
+    /// The pages of keys that clients were shown.
+    #[must_use]
+    pub fn listings(&self) -> &[Listing] {
+        &self.listings
+    }
+
     /// All calls, in order of invocation.
     #[must_use]
     pub fn ops(&self) -> &[Op] {

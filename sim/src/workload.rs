@@ -1,11 +1,12 @@
 //! The clients: sessions that call one node each, one call at a time, and remember what they have seen.
 //!
-//! A session keeps, for each key, the context of its last read or acknowledgement and the identities that this
-//! context covers: what the read showed; after an acknowledgement, what it covered before and the write itself.
-//! Some of its writes leave the context out. A call whose outcome is unknown (no answer, or one that does not say)
-//! ends a process: the session goes on as a new one that has seen nothing. When the faults are over the sessions
+//! What a session calls is laid down in its plans. It keeps, for each key, the context of its last read or acknowledgement
+//! and the identities that this context covers: what the read showed; after an acknowledgement, what it covered
+//! before and the write itself. A call whose outcome is unknown (no answer, or one that does not say)
+//! ends a process: the session goes on as a new one that has seen nothing, and some of its writes it tries again with
+//! what the first attempt had seen. When the faults are over the sessions
 //! stop, and one more, the auditor, reads every key from all its replicas until each has been answered.
-//! The clients know no world: they are woken, answered and told of crashes, and say what to do next.
+//! The clients know no world: they are woken, answered and told of crashes, and say what to do next. They draw nothing.
 
 use std::time::Duration;
 
@@ -16,9 +17,8 @@ use godown_core::input::{Call, Reply, Wish};
 use godown_core::message::{Change, Value};
 
 use crate::check::{Check, Failure};
-use crate::record::{Act, End, Op, Record};
-use crate::rng::Rng;
-use crate::scenario::{MS, SECOND, Scenario, US};
+use crate::record::{Act, End, Listing, Op, Record};
+use crate::scenario::{self, Deed, MS, Plan, SECOND, Scenario, US};
 
 /// What a client wants of the world.
 #[derive(Clone, Debug)]
@@ -60,8 +60,8 @@ enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Script {
-    /// It calls as the scenario's mix says, this often.
-    Mixed { left: u32 },
+    /// It makes the calls of its plans, from this one on.
+    Planned { next: usize },
     /// It reads the keys from this one on, each from all replicas.
     Audit { key: usize },
 }
@@ -70,10 +70,13 @@ enum Script {
 struct Session {
     process: u64,
     node: usize,
-    think_max_ns: u64,
     knowledge: Vec<Knowledge>,
     script: Script,
     state: State,
+    /// A write whose outcome is unknown and that is to be tried again, with what it had seen.
+    again: Option<(Plan, Knowledge)>,
+    /// Whether the present call is such a second attempt, which is not followed by a third.
+    is_again: bool,
     /// When it wants to be woken; an earlier wake is one that has been overtaken.
     wake_ns: u64,
 }
@@ -87,22 +90,33 @@ pub struct Workload {
     slack_ns: u64,
     stopped: bool,
     record: Record,
-    rng: Rng,
     failures: Vec<Failure>,
 }
 
+/// How a node treats its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It answers in time.
+    Up,
+    /// It has been down since before.
+    Down,
+    /// It is held up, or was just now; nobody may complain before this time.
+    HeldUp(u64),
+}
+
 impl Workload {
-    /// The clients of `scenario`. They wait so much longer than a call may take before they give up.
+    /// The clients of `scenario`. They wait so much longer than a call may take before they complain.
     #[must_use]
     pub fn new(scenario: &Scenario, slack_ns: u64) -> Self {
-        let keys = scenario.keys.len();
-        let session = |(process, session): (usize, &crate::scenario::Session)| Session {
+        let keys = scenario.keys();
+        let session = |(process, session): (usize, &scenario::Session)| Session {
             process: process as u64,
             node: session.node,
-            think_max_ns: session.think_max_ns,
-            knowledge: vec![Knowledge::default(); keys],
-            script: Script::Mixed { left: session.calls },
+            knowledge: vec![Knowledge::default(); keys.len()],
+            script: Script::Planned { next: 0 },
             state: State::Thinking,
+            again: None,
+            is_again: false,
             wake_ns: 0,
         };
         let sessions: Vec<Session> = scenario.sessions.iter().enumerate().map(session).collect();
@@ -112,8 +126,7 @@ impl Workload {
             calls: 0,
             slack_ns,
             stopped: false,
-            record: Record::default(),
-            rng: Rng::stream(scenario.seed, "workload"),
+            record: Record::new(keys),
             failures: Vec::new(),
         }
     }
@@ -143,9 +156,9 @@ impl Workload {
     }
 
     /// The clients begin.
-    pub fn start(&mut self, now_ns: u64, todo: &mut Vec<Todo>) {
+    pub fn start(&mut self, scenario: &Scenario, now_ns: u64, todo: &mut Vec<Todo>) {
         for session in 0..self.sessions.len() {
-            self.think(session, now_ns, todo);
+            self.next(scenario, session, now_ns, todo);
         }
     }
 
@@ -157,22 +170,25 @@ impl Workload {
                 session.state = State::Done;
             }
         }
-        let nodes = scenario.nodes as u64;
-        let node = usize::try_from(self.rng.below(nodes)).expect("it is below the number of nodes");
+        let keys = self.record.keys().len();
         self.sessions.push(Session {
             process: self.processes,
-            node,
-            think_max_ns: 50 * MS,
-            knowledge: vec![Knowledge::default(); scenario.keys.len()],
+            node: usize::try_from(scenario.seed % scenario.nodes() as u64).expect("it is below a length"),
+            knowledge: vec![Knowledge::default(); keys],
             script: Script::Audit { key: 0 },
-            state: State::Thinking,
+            state: if keys == 0 { State::Done } else { State::Thinking },
+            again: None,
+            is_again: false,
             wake_ns: 0,
         });
         self.processes += 1;
+        if keys == 0 {
+            return;
+        }
         // Anti-entropy mends what late messages do. Where there is none, nothing may come after the auditor: neither
         // what was on its way nor what a read repairs that was begun before.
         let late_ns = if scenario.leaves_repair_to_reads() { 2 * scenario.timeout_ns + LATE_MAX } else { 0 };
-        self.think(self.sessions.len() - 1, now_ns + late_ns, todo);
+        self.think(self.sessions.len() - 1, now_ns + late_ns, AUDIT_PAUSE, todo);
     }
 
     /// It is time for a session to act, unless it has been overtaken by what happened since it asked to be woken.
@@ -181,27 +197,43 @@ impl Workload {
         scenario: &Scenario,
         session: usize,
         now_ns: u64,
-        is_up: impl Fn(usize) -> bool,
+        manner: impl Fn(usize) -> Manner,
         todo: &mut Vec<Todo>,
     ) {
-        let state = &self.sessions[session];
+        let state = &mut self.sessions[session];
         if now_ns < state.wake_ns {
             return;
         }
         match state.state {
-            State::Thinking if is_up(state.node) => self.call(scenario, session, now_ns, todo),
-            State::Thinking => {
-                self.turn(scenario, session, is_up);
-                self.think(session, now_ns, todo);
+            State::Thinking if manner(state.node) != Manner::Down => {
+                self.call(scenario, session, now_ns, todo);
             }
-            State::Calling { id, gives_up_ns, .. } if now_ns >= gives_up_ns => {
+            State::Thinking => {
+                let nodes = scenario.nodes();
+                let first = self.turn_of(scenario, session).max(1);
+                let from = self.sessions[session].node;
+                let others = (0..nodes).map(|step| (from + first + step) % nodes);
+                let up = others.into_iter().find(|node| manner(*node) != Manner::Down);
+                self.sessions[session].node = up.unwrap_or(from);
+                self.think(session, now_ns, DOWN_PAUSE, todo);
+            }
+            State::Calling { id, ref mut gives_up_ns, .. } if now_ns >= *gives_up_ns => {
+                if let Manner::HeldUp(until_ns) = manner(state.node)
+                    && until_ns > now_ns
+                {
+                    *gives_up_ns = until_ns;
+                    state.wake_ns = until_ns;
+                    todo.push(Todo::Wake { session, at_ns: until_ns });
+                    return;
+                }
                 let says = format!(
                     "call {} to n{} had no answer within its timeout and {} ms more",
                     id.0,
                     state.node + 1,
                     self.slack_ns / MS
                 );
-                self.failures.push(Failure::new(Check::Answered, says));
+                let failure = Failure::new(Check::Answered, says).on(&[state.node]);
+                self.failures.push(failure);
                 self.end(scenario, session, now_ns, End::Unknown(None), todo);
             }
             State::Calling { .. } | State::Done => {}
@@ -217,7 +249,7 @@ impl Workload {
         now_ns: u64,
         todo: &mut Vec<Todo>,
     ) {
-        let session = (id.0 % SESSIONS_MAX) as usize;
+        let session = (id.0 % SESSIONS) as usize;
         let op = match self.sessions.get(session).map(|session| &session.state) {
             Some(State::Calling { id: awaited, op, .. }) if *awaited == id => *op,
             _ => {
@@ -227,11 +259,17 @@ impl Workload {
             }
         };
         let Some(op) = op else {
-            let is_fit = matches!(reply, Reply::Listed { .. } | Reply::Failed(_));
-            if !is_fit {
-                self.misfit(id, &reply);
+            match reply {
+                Reply::Listed { keys, .. } => self.record.listed(Listing {
+                    node: self.sessions[session].node,
+                    at_ns: now_ns,
+                    completed: self.record.events(),
+                    keys,
+                }),
+                Reply::Failed(_) => {}
+                _ => self.misfit(id, &reply),
             }
-            return self.end_list(session, now_ns, todo);
+            return self.end_list(scenario, session, now_ns, todo);
         };
         let place = self.record.ops()[op].key;
         match (reply, self.record.ops()[op].act) {
@@ -239,22 +277,22 @@ impl Workload {
                 let shown: Vec<u64> = siblings.iter().map(|sibling| identity(&sibling.value)).collect();
                 self.sessions[session].knowledge[place] = Knowledge { context: seen, seen: shown.clone() };
                 self.record.complete(op, now_ns, End::Ok, shown);
-                self.next(session, now_ns, todo);
+                self.next(scenario, session, now_ns, todo);
             }
             (Reply::Stored { seen }, Act::Write | Act::Delete) => {
                 let op = self.record.complete(op, now_ns, End::Ok, Vec::new());
                 let mut covered = op.seen.clone();
                 covered.push(op.id);
                 self.sessions[session].knowledge[place] = Knowledge { context: seen, seen: covered };
-                self.next(session, now_ns, todo);
+                self.next(scenario, session, now_ns, todo);
             }
             (Reply::Failed(failure), act) => {
                 // A read that failed has changed nothing, whatever the reason.
                 let is_certain = failure.is_certain() || act == Act::Read;
                 let end = if is_certain { End::Fail(failure) } else { End::Unknown(Some(failure)) };
-                if self.rng.chance(scenario.mix.turns) {
-                    self.turn(scenario, session, |_| true);
-                }
+                let turn = self.turn_of(scenario, session);
+                let state = &mut self.sessions[session];
+                state.node = (state.node + turn) % scenario.nodes();
                 self.end(scenario, session, now_ns, end, todo);
             }
             (reply, _) => {
@@ -279,36 +317,41 @@ impl Workload {
         self.failures.push(Failure::new(Check::Answered, says));
     }
 
-    fn turn(&mut self, scenario: &Scenario, session: usize, is_up: impl Fn(usize) -> bool) {
-        let others: Vec<usize> =
-            (0..scenario.nodes).filter(|node| *node != self.sessions[session].node && is_up(*node)).collect();
-        if !others.is_empty() {
-            self.sessions[session].node = *self.rng.pick(&others);
+    /// By how many nodes the session moves on when its present call fails.
+    fn turn_of(&self, scenario: &Scenario, session: usize) -> usize {
+        match self.sessions[session].script {
+            Script::Planned { next } => {
+                let calls = &scenario.sessions[session].calls;
+                calls.get(next.saturating_sub(1)).map_or(0, |plan| plan.turn)
+            }
+            Script::Audit { .. } => 1,
         }
     }
 
-    fn think(&mut self, session: usize, now_ns: u64, todo: &mut Vec<Todo>) {
-        let pause = self.rng.between(US, self.sessions[session].think_max_ns.max(US));
+    fn think(&mut self, session: usize, now_ns: u64, pause_ns: u64, todo: &mut Vec<Todo>) {
         let state = &mut self.sessions[session];
         state.state = State::Thinking;
-        state.wake_ns = now_ns + pause;
+        state.wake_ns = now_ns + pause_ns;
         todo.push(Todo::Wake { session, at_ns: state.wake_ns });
     }
 
-    /// The session's call has ended well: it pauses, or is done.
-    fn next(&mut self, session: usize, now_ns: u64, todo: &mut Vec<Todo>) {
+    /// The session pauses before its next call, or is done.
+    fn next(&mut self, scenario: &Scenario, session: usize, now_ns: u64, todo: &mut Vec<Todo>) {
         let state = &mut self.sessions[session];
-        let is_over = match &mut state.script {
-            Script::Mixed { left } => *left == 0 || self.stopped,
+        let pause_ns = match &mut state.script {
+            _ if state.again.is_some() && !self.stopped => Some(US),
+            Script::Planned { next } => {
+                let plan = scenario.sessions[session].calls.get(*next);
+                plan.filter(|_| !self.stopped).map(|plan| plan.after_ns)
+            }
             Script::Audit { key } => {
                 *key += 1;
-                *key == state.knowledge.len()
+                (*key < state.knowledge.len()).then_some(AUDIT_PAUSE)
             }
         };
-        if is_over {
-            state.state = State::Done;
-        } else {
-            self.think(session, now_ns, todo);
+        match pause_ns {
+            Some(pause_ns) => self.think(session, now_ns, pause_ns, todo),
+            None => state.state = State::Done,
         }
     }
 
@@ -318,43 +361,62 @@ impl Workload {
             return;
         };
         let Some(op) = op else {
-            return self.end_list(session, now_ns, todo);
+            return self.end_list(scenario, session, now_ns, todo);
         };
         let is_unknown = matches!(end, End::Unknown(_));
-        self.record.complete(op, now_ns, end, Vec::new());
+        let place = self.record.complete(op, now_ns, end, Vec::new()).key;
         let state = &mut self.sessions[session];
         if is_unknown {
             state.process = self.processes;
             self.processes += 1;
-            state.knowledge = vec![Knowledge::default(); scenario.keys.len()];
+            let forgotten = std::mem::take(&mut state.knowledge[place]);
+            state.knowledge.fill(Knowledge::default());
+            if let Script::Planned { next } = state.script
+                && let Some(plan) = scenario.sessions[session].calls.get(next.wrapping_sub(1))
+            {
+                let knowledge = if plan.blind { Knowledge::default() } else { forgotten };
+                state.again = (plan.retry && !state.is_again).then(|| (plan.clone(), knowledge));
+            }
         }
         if matches!(state.script, Script::Audit { .. }) {
             // It asks until it is answered.
-            self.think(session, now_ns, todo);
+            self.think(session, now_ns, AUDIT_PAUSE, todo);
         } else {
-            self.next(session, now_ns, todo);
+            self.next(scenario, session, now_ns, todo);
         }
     }
 
-    fn end_list(&mut self, session: usize, now_ns: u64, todo: &mut Vec<Todo>) {
+    fn end_list(&mut self, scenario: &Scenario, session: usize, now_ns: u64, todo: &mut Vec<Todo>) {
         self.sessions[session].state = State::Thinking;
-        self.next(session, now_ns, todo);
+        self.next(scenario, session, now_ns, todo);
     }
 
     fn call(&mut self, scenario: &Scenario, session: usize, now_ns: u64, todo: &mut Vec<Todo>) {
         self.calls += 1;
-        let id = CallId(self.calls * SESSIONS_MAX + session as u64);
-        let (call, op, timeout_ns) = match &mut self.sessions[session].script {
-            Script::Mixed { left } => {
-                *left = left.saturating_sub(1);
-                self.draw_call(scenario, session, now_ns)
-            }
-            Script::Audit { key } => {
+        let id = CallId(self.calls * SESSIONS + session as u64);
+        let state = &mut self.sessions[session];
+        let again = state.again.take();
+        state.is_again = again.is_some();
+        let (call, op, timeout_ns) = match (&mut state.script, again) {
+            (Script::Audit { key }, _) => {
                 let (key, all) = (*key, scenario.replicas);
                 let op = self.begin(session, Act::Read, key, all, now_ns, Vec::new());
                 let wish = wish(Some(all), None);
-                let call = Call::Get { key: scenario.key(key), wish };
+                let call = Call::Get { key: Scenario::key(self.record.keys()[key]), wish };
                 (call, Some(op), scenario.timeout_ns)
+            }
+            (Script::Planned { .. }, Some((plan, knowledge))) => {
+                self.plan_call(scenario, session, &plan, knowledge, now_ns)
+            }
+            (Script::Planned { next }, None) => {
+                let plan = &scenario.sessions[session].calls[*next];
+                *next += 1;
+                let place = self.record.place(plan.key);
+                let knowledge = match place {
+                    Some(place) if !plan.blind => state.knowledge[place].clone(),
+                    _ => Knowledge::default(),
+                };
+                self.plan_call(scenario, session, plan, knowledge, now_ns)
             }
         };
         let state = &mut self.sessions[session];
@@ -366,43 +428,35 @@ impl Workload {
         todo.push(Todo::Wake { session, at_ns: gives_up_ns });
     }
 
-    fn draw_call(&mut self, scenario: &Scenario, session: usize, now_ns: u64) -> (Call, Option<usize>, u64) {
-        let mix = &scenario.mix;
-        let rng = &mut self.rng;
-        let keys = scenario.keys.len();
-        let place = if rng.chance(mix.hot) {
-            0
-        } else {
-            usize::try_from(rng.below(keys as u64)).expect("it is below a length")
+    fn plan_call(
+        &mut self,
+        scenario: &Scenario,
+        session: usize,
+        plan: &Plan,
+        knowledge: Knowledge,
+        now_ns: u64,
+    ) -> (Call, Option<usize>, u64) {
+        let lasts_ns = plan.timeout_ns.unwrap_or(scenario.timeout_ns);
+        let wish = wish(plan.quorum, plan.timeout_ns);
+        let key = Scenario::key(plan.key);
+        let act = match plan.deed {
+            Deed::List { limit, after } => {
+                return (Call::List { after: after.then_some(key), limit, wish }, None, lasts_ns);
+            }
+            Deed::Read => Act::Read,
+            Deed::Write => Act::Write,
+            Deed::Delete => Act::Delete,
         };
-        let quorum = rng.chance(mix.wishes).then(|| {
-            let quorum = rng.between(1, scenario.replicas as u64);
-            usize::try_from(quorum).expect("it is small")
-        });
-        let timeout_ns = (rng.chance(mix.wishes / 4)).then_some(scenario.timeout_ns / 2);
-        let lasts_ns = timeout_ns.unwrap_or(scenario.timeout_ns);
-        let wish = wish(quorum, timeout_ns);
-        if rng.chance(mix.lists) {
-            let limit = u32::try_from(rng.between(1, 5)).expect("it is small");
-            let after = rng.chance(500).then(|| scenario.key(place));
-            return (Call::List { after, limit, wish }, None, lasts_ns);
-        }
-        let key = scenario.key(place);
-        if rng.chance(mix.reads) {
-            let quorum = quorum.unwrap_or(scenario.r);
+        let place = self.record.place(plan.key).expect("the record has every key that is planned for");
+        if act == Act::Read {
+            let quorum = plan.quorum.unwrap_or(scenario.r);
             let op = self.begin(session, Act::Read, place, quorum, now_ns, Vec::new());
             return (Call::Get { key, wish }, Some(op), lasts_ns);
         }
-        let act = if rng.chance(mix.deletes) { Act::Delete } else { Act::Write };
-        let is_large = rng.chance(mix.large);
-        let Knowledge { context, seen } = if rng.chance(mix.blind) {
-            Knowledge::default()
-        } else {
-            self.sessions[session].knowledge[place].clone()
-        };
-        let op = self.begin(session, act, place, quorum.unwrap_or(scenario.w), now_ns, seen);
+        let Knowledge { context, seen } = knowledge;
+        let op = self.begin(session, act, place, plan.quorum.unwrap_or(scenario.w), now_ns, seen);
         let value = (act == Act::Write)
-            .then(|| Value { bytes: value(self.record.ops()[op].id, is_large), content_type: Bytes::new() });
+            .then(|| Value { bytes: value(self.record.ops()[op].id, plan.large), content_type: Bytes::new() });
         let change = Change { key, seen: context, value };
         (Call::Put { change, wish }, Some(op), lasts_ns)
     }
@@ -417,12 +471,13 @@ impl Workload {
         seen: Vec<u64>,
     ) -> usize {
         let id = if act == Act::Read { 0 } else { self.record.next_id() };
-        let session = &self.sessions[session];
+        let state = &self.sessions[session];
         self.record.invoke(Op {
-            process: session.process,
+            session,
+            process: state.process,
             act,
             key,
-            node: session.node,
+            node: state.node,
             id,
             seen,
             quorum,
@@ -437,14 +492,20 @@ impl Workload {
 }
 
 /// No message is on its way for longer, however slow its links.
-const LATE_MAX: u64 = 15 * SECOND;
+const LATE_MAX: u64 = 20 * SECOND;
+
+/// The auditor pauses so long before each of its calls.
+const AUDIT_PAUSE: u64 = 25 * MS;
+
+/// A session that finds its node down tries another after so long.
+const DOWN_PAUSE: u64 = MS;
 
 /// More sessions than any scenario has; a call's name says whose it is.
-const SESSIONS_MAX: u64 = 1_000;
+const SESSIONS: u64 = 2 * scenario::SESSIONS_MAX as u64;
 
 fn wish(quorum: Option<usize>, timeout_ns: Option<u64>) -> Wish {
     Wish {
-        quorum: quorum.map(|quorum| u8::try_from(quorum).expect("quorums are small")),
+        quorum: quorum.map(|quorum| u8::try_from(quorum).unwrap_or(u8::MAX)),
         timeout: timeout_ns.map(Duration::from_nanos),
     }
 }
@@ -475,20 +536,9 @@ mod tests {
 
     /// One session that only writes to one key of n1.
     fn scenario() -> Scenario {
-        let mut scenario = Scenario::draw(0);
-        scenario.sessions.truncate(1);
-        scenario.sessions[0] = crate::scenario::Session { node: 0, calls: 9, think_max_ns: MS };
-        scenario.keys.truncate(1);
-        scenario.mix = crate::scenario::Mix {
-            reads: 0,
-            deletes: 0,
-            blind: 0,
-            wishes: 0,
-            hot: 0,
-            lists: 0,
-            turns: 0,
-            large: 0,
-        };
+        let mut scenario = Scenario::plain();
+        let calls = vec![Plan::new(MS, Deed::Write, 1); 9];
+        scenario.sessions = vec![scenario::Session { node: 0, calls }];
         scenario
     }
 
@@ -501,7 +551,7 @@ mod tests {
         loop {
             match todo.pop().expect("the session goes on") {
                 Todo::Wake { session, at_ns } => {
-                    workload.wake(scenario, session, at_ns, |_| true, todo);
+                    workload.wake(scenario, session, at_ns, |_| Manner::Up, todo);
                     let Some(Todo::Call { id, call, .. }) = todo.first().cloned() else { continue };
                     let Call::Put { change, .. } = call else { panic!("{call:?}") };
                     todo.remove(0);
@@ -520,7 +570,7 @@ mod tests {
     fn started(scenario: &Scenario) -> (Workload, Vec<Todo>) {
         let mut workload = Workload::new(scenario, MS);
         let mut todo = Vec::new();
-        workload.start(0, &mut todo);
+        workload.start(scenario, 0, &mut todo);
         (workload, todo)
     }
 
@@ -559,6 +609,26 @@ mod tests {
     }
 
     #[test]
+    fn a_second_attempt_has_seen_what_the_first_had_and_there_is_no_third() {
+        let mut scenario = scenario();
+        scenario.sessions[0].calls.truncate(2);
+        scenario.sessions[0].calls[1].retry = true;
+        let (mut workload, mut todo) = started(&scenario);
+        let (at_ns, id, _) = next_call(&mut workload, &scenario, &mut todo);
+        todo.clear();
+        workload.reply(&scenario, id, Reply::Stored { seen: context(1) }, at_ns + 1, &mut todo);
+        for _ in 0..2 {
+            let (at_ns, _, change) = next_call(&mut workload, &scenario, &mut todo);
+            assert_eq!(change.seen, context(1));
+            todo.clear();
+            workload.crash(&scenario, 0, at_ns + 1, &mut todo);
+        }
+        assert!(workload.is_done() && todo.is_empty());
+        let ids: Vec<u64> = workload.record().ops().iter().map(|op| op.id).collect();
+        assert_eq!(ids, [1, 2, 3], "each attempt is a write of its own");
+    }
+
+    #[test]
     fn a_certain_failure_changes_neither_process_nor_context() {
         let scenario = scenario();
         let (mut workload, mut todo) = started(&scenario);
@@ -578,14 +648,26 @@ mod tests {
         let (mut workload, mut todo) = started(&scenario);
         let (at_ns, id, _) = next_call(&mut workload, &scenario, &mut todo);
         let late_ns = at_ns + scenario.timeout_ns + MS;
-        workload.wake(&scenario, 0, late_ns - 1, |_| true, &mut todo);
+        workload.wake(&scenario, 0, late_ns - 1, |_| Manner::Up, &mut todo);
         assert!(workload.failures().is_empty(), "there is time yet");
-        workload.wake(&scenario, 0, late_ns, |_| true, &mut todo);
+        workload.wake(&scenario, 0, late_ns, |_| Manner::HeldUp(late_ns + 5), &mut todo);
+        assert!(workload.failures().is_empty(), "it was held up");
+        workload.wake(&scenario, 0, late_ns + 5, |_| Manner::HeldUp(late_ns + 5), &mut todo);
         assert_eq!(workload.failures().len(), 1);
         let seen = context(1);
         workload.reply(&scenario, id, Reply::Stored { seen }, late_ns, &mut todo);
         assert_eq!(workload.failures().len(), 2, "nobody waits for it any more");
         assert!(workload.failures().iter().all(|failure| failure.check == Check::Answered));
+    }
+
+    #[test]
+    fn a_session_that_finds_its_node_down_turns_to_one_that_is_up() {
+        let scenario = scenario();
+        let (mut workload, mut todo) = started(&scenario);
+        let manner = |node| if node < 2 { Manner::Down } else { Manner::Up };
+        workload.wake(&scenario, 0, MS, manner, &mut todo);
+        workload.wake(&scenario, 0, 2 * MS, manner, &mut todo);
+        assert!(todo.iter().any(|todo| matches!(todo, Todo::Call { node: 2, .. })), "{todo:?}");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use godown_core::key::{Key, Partition};
 use godown_core::layout::Layout;
 use godown_core::stored;
 
+use super::{Check, Failure};
 use crate::disk::Disk;
-use crate::record::Held;
-use crate::scenario::{Scenario, node_id, place_of};
+use crate::record::{Held, Record};
+use crate::scenario::{Scenario, node_id, place_of, plan};
 use crate::workload::identity;
 
 /// The siblings on one disk, by key.
@@ -47,7 +48,7 @@ pub fn difference<'a>(
     layout: &Layout,
     disks: &[&Disk],
     clock: impl Fn(usize, Partition) -> Option<&'a Clock>,
-) -> Option<String> {
+) -> Option<Failure> {
     if !scenario.leaves_repair_to_reads()
         && let Some(difference) = clocks_differ(layout, clock)
     {
@@ -57,25 +58,27 @@ pub fn difference<'a>(
     for (node, disk) in disks.iter().enumerate() {
         match siblings(layout, disk) {
             Ok(siblings) => all.push(siblings),
-            Err(error) => return Some(format!("n{}: {error}", node + 1)),
+            Err(error) => return Some(differ(format!("n{}: {error}", node + 1), &[node])),
         }
     }
     for (node, held) in all.iter().enumerate() {
         for ((partition, key), siblings) in held {
             if !layout.holds(node_id(node), *partition) {
-                return Some(format!("n{} holds {key}, which is not its own", node + 1));
+                return Some(differ(format!("n{} holds {key}, which is not its own", node + 1), &[node]));
             }
             for other in layout.primaries(*partition).iter().map(|id| place_of(*id)) {
                 let theirs = all[other].get(&(*partition, key.clone()));
                 if theirs != Some(siblings) {
                     let theirs = theirs.map_or(&[][..], Vec::as_slice);
-                    return Some(format!(
+                    let says = format!(
                         "n{} holds {} of {key}, n{} holds {}",
                         node + 1,
                         shown(siblings),
                         other + 1,
                         shown(theirs)
-                    ));
+                    );
+                    let number = plan::key(&key.to_string()).ok();
+                    return Some(Failure { key: number, ..differ(says, &[node, other]) });
                 }
             }
         }
@@ -86,7 +89,7 @@ pub fn difference<'a>(
 fn clocks_differ<'a>(
     layout: &Layout,
     clock: impl Fn(usize, Partition) -> Option<&'a Clock>,
-) -> Option<String> {
+) -> Option<Failure> {
     for partition in layout.partitions() {
         let nodes: Vec<usize> = layout.primaries(partition).iter().map(|id| place_of(*id)).collect();
         for pair in nodes.windows(2) {
@@ -95,17 +98,22 @@ fn clocks_differ<'a>(
                 let told = |clock: Option<&Clock>| {
                     clock.map_or("nothing".to_owned(), |clock| format!("{:?}", clock.as_context()))
                 };
-                return Some(format!(
+                let says = format!(
                     "the clocks of {partition:?} differ: n{} has seen {}, n{} {}",
                     pair[0] + 1,
                     told(one),
                     pair[1] + 1,
                     told(other)
-                ));
+                );
+                return Some(differ(says, pair));
             }
         }
     }
     None
+}
+
+fn differ(says: String, nodes: &[usize]) -> Failure {
+    Failure::new(Check::Equal, says).on(nodes)
 }
 
 fn shown(siblings: &[(Dot, Vec<u8>)]) -> String {
@@ -115,9 +123,9 @@ fn shown(siblings: &[(Dot, Vec<u8>)]) -> String {
 
 /// What every replica of every key of the scenario holds, for the final reads of a history.
 #[must_use]
-pub fn held(scenario: &Scenario, layout: &Layout, disks: &[&Disk]) -> Vec<Held> {
+pub fn held(record: &Record, layout: &Layout, disks: &[&Disk]) -> Vec<Held> {
     let mut held = Vec::new();
-    for (place, key) in (0..scenario.keys.len()).map(|place| (place, scenario.key(place))) {
+    for (place, key) in record.keys().iter().enumerate().map(|(place, key)| (place, Scenario::key(*key))) {
         let partition = layout.partition(&key);
         for node in layout.primaries(partition).iter().map(|id| place_of(*id)) {
             let row = stored::object_key(partition, &key);
@@ -141,11 +149,9 @@ mod tests {
 
     /// Three nodes that all hold the one key, and a disk for each with siblings of these identities.
     fn disks(ids: [&[u64]; 3]) -> (Scenario, Layout, Vec<Disk>) {
-        let mut scenario = Scenario::draw(0);
-        (scenario.nodes, scenario.replicas, scenario.r, scenario.w) = (3, 3, 2, 2);
-        scenario.keys.truncate(1);
+        let scenario = Scenario::plain();
         let layout = Layout::new(&scenario.config(0));
-        let key = scenario.key(0);
+        let key = Scenario::key(KEY);
         let partition = layout.partition(&key);
         let disk = |ids: &[u64]| {
             let mut object = Object::default();
@@ -163,7 +169,9 @@ mod tests {
         (scenario, layout, disks)
     }
 
-    fn differ(ids: [&[u64]; 3]) -> Option<String> {
+    const KEY: u32 = 7;
+
+    fn differ(ids: [&[u64]; 3]) -> Option<Failure> {
         let (scenario, layout, disks) = disks(ids);
         let disks: Vec<&Disk> = disks.iter().collect();
         difference(&scenario, &layout, &disks, |_, _| None)
@@ -178,17 +186,19 @@ mod tests {
     #[test]
     fn a_replica_that_lacks_a_sibling_or_holds_another_differs() {
         for ids in [[&[1, 2][..], &[1, 2], &[1]], [&[][..], &[1], &[1]], [&[1][..], &[2], &[1]]] {
-            let difference = differ(ids).expect("they differ");
-            assert!(difference.contains(" holds [") && difference.contains("@00000000:"), "{difference}");
+            let Failure { says, nodes, key, .. } = differ(ids).expect("they differ");
+            assert!(says.contains(" holds [") && says.contains("@00000000:"), "{says}");
+            assert!(nodes.len() == 2 && key == Some(KEY), "{nodes:?} {key:?}");
         }
     }
 
     #[test]
     fn final_reads_show_what_each_replica_holds() {
-        let (scenario, layout, disks) = disks([&[1, 2], &[1], &[]]);
+        let (_, layout, disks) = disks([&[1, 2], &[1], &[]]);
         let disks: Vec<&Disk> = disks.iter().collect();
+        let record = Record::new(vec![KEY]);
         let mut held: Vec<Vec<u64>> =
-            held(&scenario, &layout, &disks).into_iter().map(|held| held.ids).collect();
+            held(&record, &layout, &disks).into_iter().map(|held| held.ids).collect();
         held.sort_unstable();
         assert_eq!(held, [vec![], vec![1], vec![1, 2]]);
     }

@@ -5,7 +5,8 @@
 //! anti-entropy has brought every replica what it lacked. So each read is judged by itself. It has joined some set of operations:
 //! those that must be in it (acknowledged before it began, quorums overlapping; and what it shows), and any of those
 //! whose outcome was open. Nothing that it shows may have been replaced by something that must be in it, and
-//! everything that must be in it is shown, or replaced by something that may be. What may be in it is found from the
+//! everything that must be in it is shown, or replaced by something that may be. A node whose disk goes back to an earlier
+//! state may answer from there before anybody notices; each such node takes one replica off every overlap. What may be in it is found from the
 //! youngest operation down, since only younger ones replace older ones.
 
 use super::{Check, Failure};
@@ -59,11 +60,13 @@ fn meets(one: &[u64], other: &[u64]) -> bool {
 /// Judges every read of a run.
 #[must_use]
 pub fn check(scenario: &Scenario, record: &Record) -> Option<Failure> {
-    (0..scenario.keys.len()).find_map(|key| {
+    // A node that answers from its past counts as one that was not there.
+    let replicas = scenario.replicas + scenario.relapsed().len();
+    (0..record.keys().len()).find_map(|key| {
         let of_key = || record.ops().iter().filter(|op| op.key == key);
         let changes: Vec<&Op> = of_key().filter(|op| op.act != Act::Read).collect();
         let reads = of_key().filter(|op| op.act == Act::Read && op.end == End::Ok);
-        judge_key(scenario.replicas, &changes, reads).map(|stale| stale.tell(scenario))
+        judge_key(replicas, &changes, reads).map(|stale| stale.tell(scenario, record))
     })
 }
 
@@ -117,12 +120,12 @@ fn judge_key<'a>(
 }
 
 impl Stale<'_> {
-    fn tell(&self, scenario: &Scenario) -> Failure {
+    fn tell(&self, scenario: &Scenario, record: &Record) -> Failure {
         let Self { read, change, replaces_shown } = self;
         let says = format!(
-            "process {} read k{} at {} from {} of {} replicas and was shown {:?}, {} {} {}, which {} had on disk at {}",
+            "process {} read {} at {} from {} of {} replicas and was shown {:?}, {} {} {}, which {} had on disk at {}",
             read.process,
-            scenario.keys[read.key],
+            record.key_name(read.key),
             span(read.at_ns),
             read.quorum,
             scenario.replicas,
@@ -133,7 +136,9 @@ impl Stale<'_> {
             change.quorum,
             span(change.ended_ns),
         );
-        Failure::new(Check::Fresh, says)
+        let place = |op: &Op| record.ops().binary_search_by_key(&op.invoked, |op| op.invoked).ok();
+        let ops = [place(change), place(read)].into_iter().flatten().collect();
+        Failure::new(Check::Fresh, says).on(&[read.node]).about(record.keys()[read.key], ops)
     }
 }
 
@@ -145,6 +150,7 @@ mod tests {
     /// A write or delete that was invoked at `id` and completed at `completed`.
     fn change(act: Act, id: u64, seen: &[u64], quorum: usize, completed: usize, end: End) -> Op {
         Op {
+            session: 0,
             process: id,
             act,
             key: 0,

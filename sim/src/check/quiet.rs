@@ -3,23 +3,46 @@
 //! A system that loses nothing because it does nothing would pass every other rule. At rest every call has been
 //! answered, every node is up, answers reads for all its partitions and has nothing in flight, no log row left to
 //! drop and no object left to strip. Where anti-entropy comes round too seldom to be met, only the calls and the
-//! nodes' being ready count.
+//! nodes' being ready count. A dot that died with the one disk that it was on leaves a gap that nobody may close: what
+//! cannot be dropped or stripped because of such a gap does not count either.
 
+use godown_core::causal::Clock;
+use godown_core::id::Life;
+use godown_core::key::Partition;
 use godown_core::node::Node;
+use godown_core::stored;
 
+use crate::disk::Disk;
 use crate::scenario::Scenario;
 
-/// What keeps a node from being at rest, in words; None when it is.
+/// What keeps a node from being at rest, in words; None when it is. `lost` are lives whose disks were lost.
 #[must_use]
-pub fn unrest(scenario: &Scenario, node: Option<&Node>) -> Option<&'static str> {
-    let Some(node) = node else { return Some("is down") };
+pub fn unrest(scenario: &Scenario, lost: &[Life], disk: &Disk, node: Option<&Node>) -> Option<String> {
+    let Some(node) = node else { return Some("is down".to_owned()) };
     if node.is_fenced() {
-        Some("is fenced: it found another node with its identity")
+        Some("is fenced: it found another node with its identity".to_owned())
     } else if !node.is_ready() {
-        Some("does not answer reads for all its partitions")
-    } else if !scenario.leaves_repair_to_reads() && !node.is_quiet() {
-        Some("still has something in flight, to drop or to strip")
-    } else {
+        let why = node.unrest().unwrap_or_default();
+        Some(format!("does not answer reads for all its partitions; {why}"))
+    } else if scenario.leaves_repair_to_reads() {
         None
+    } else {
+        // A lost life's dot that others have seen and nobody has: below others in a clock, or in a context at rest.
+        let leaves_gap = |partition| {
+            let clock = node.clock(partition).map(Clock::as_context);
+            let has_gap = |life: &Life| clock.is_some_and(|seen| seen.base(*life) < seen.highest(*life));
+            lost.iter().any(has_gap) || remembers(disk, partition, lost)
+        };
+        node.unrest_beside(leaves_gap).map(|why| format!("is not at rest: {why}"))
     }
+}
+
+/// Whether an object of the partition remembers a dot of these lives that its clock does not imply.
+fn remembers(disk: &Disk, partition: Partition, lives: &[Life]) -> bool {
+    let (after, before) = stored::objects_between(partition, None, partition);
+    let mut objects = disk.range(&after, &before).filter_map(|row| {
+        let value = row.value.unwrap_or_default();
+        stored::read_object(&row.key, &value).ok()
+    });
+    !lives.is_empty() && objects.any(|object| object.context.actors().any(|actor| lives.contains(&actor)))
 }

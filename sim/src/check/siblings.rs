@@ -2,8 +2,8 @@
 //!
 //! The siblings that the replicas hold must be the maximal elements, under the transitive "had seen", of all
 //! acknowledged operations and some of those whose outcome is unknown. Here one thing more is known than a client
-//! knows: whatever a read has shown is on some disk, and since no disk is lost in this version it can only go by being
-//! replaced. So a write that was shown counts as acknowledged, whatever its own client was told.
+//! knows: whatever a read has shown is on some disk, and in a run that loses no disk it can only go by being
+//! replaced. So a write that was shown counts as acknowledged there, whatever its own client was told.
 
 use std::collections::BTreeSet;
 
@@ -18,20 +18,22 @@ use crate::scenario::Scenario;
 #[must_use]
 pub fn history(scenario: &Scenario, record: &Record, held: &[Held], told: bool) -> History {
     let shown: BTreeSet<u64> = record.ops().iter().flat_map(|op| op.shown.iter().copied()).collect();
-    let is_certain = |op: &Op| op.act == Act::Write && shown.contains(&op.id);
+    let keeps = scenario.losers().is_empty();
+    let is_certain = |op: &Op| keeps && op.act == Act::Write && shown.contains(&op.id);
     record.history(format!("seed {}", scenario.seed), held, told, is_certain)
 }
 
 /// Judges what the replicas hold in the end.
 #[must_use]
 pub fn check(scenario: &Scenario, record: &Record, held: &[Held]) -> Option<Failure> {
+    let mut place = None;
     let says = match check::siblings(&history(scenario, record, held, false)) {
         Ok(report) => {
             let violation = report.violations().next();
             let told = |violation: &check::Violation| {
-                let place = violation.key.as_int().and_then(|key| usize::try_from(key).ok());
-                let key = place.map_or(0, |place| scenario.keys[place]);
-                format!("{} of k{key}: {}", violation.anomaly, violation.explanation.summary)
+                place = violation.key.as_int().and_then(|key| usize::try_from(key).ok());
+                let key = place.map_or_else(String::new, |place| record.key_name(place));
+                format!("{} of {key}: {}", violation.anomaly, violation.explanation.summary)
             };
             let unknown = || report.checks.iter().flat_map(|check| &check.unknowns).next();
             match report.verdict {
@@ -45,5 +47,12 @@ pub fn check(scenario: &Scenario, record: &Record, held: &[Held]) -> Option<Fail
         }
         Err(error) => format!("the history cannot be judged: {error}"),
     };
-    Some(Failure::new(Check::Siblings, says))
+    let failure = Failure::new(Check::Siblings, says);
+    Some(match place {
+        Some(place) => {
+            let ops = record.ops().iter().enumerate().filter(|(_, op)| op.key == place);
+            failure.about(record.keys()[place], ops.map(|(op, _)| op).collect())
+        }
+        None => failure,
+    })
 }

@@ -2,21 +2,22 @@
 //!
 //! A node has a driver that takes inputs from a queue or wakes for the core's deadline, a task that reads its disk, one that
 //! syncs it, one that receives, and one per peer that sends whatever has gathered as one message: madsim makes every send and
-//! receive last a millisecond at least. Partitions clog madsim's links, crashes kill its nodes, loss is its own;
-//! duplication, slow links and disks are ours. A supervisor wakes the clients and makes the faults. All of it is one
-//! thread: the lock around what is shared is never waited for, and never held across an await.
+//! receive last a millisecond at least. Cuts clog madsim's links, crashes kill its nodes, pauses pause them;
+//! what troubles messages otherwise hits what one sender has gathered, and disks are ours. A supervisor wakes the clients and
+//! makes the faults. All of it is one thread: the lock around what is shared is never waited for, and never held across an
+//! await.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use godown_core::Plants;
 use godown_core::effect::{Class, Effect, Effects, ReadAck, Scan};
+use godown_core::id::Life;
 use godown_core::input::Input;
 use godown_core::layout::Layout;
 use godown_core::stored::RowKey;
 use godown_core::time::{Mono, Now, Wall};
-use godown_core::wire;
+use godown_core::{Plant, Plants, wire};
 use madsim::net::{Endpoint, NetSim};
 use madsim::runtime::{Handle, NodeHandle, Runtime};
 use madsim::time::{TimeHandle, sleep};
@@ -25,16 +26,20 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::agenda::Agenda;
 use super::network::Links;
-use super::stepped::{EPOCH, answered, decoded, told, unexpected};
+use super::stepped::{
+    DISK_FULL, EPOCH, READ_FAILED, alter, answered, decoded, held, quiet_bound, told, unexpected, waits,
+};
 use super::trace::Trace;
-use super::{Ending, Options, Outcome};
+use super::troubles::{Begun, Over, Takes, Troubles};
+use super::{CoreMoments, Ending, Options, Outcome};
 use crate::check::{Check, Failure};
 use crate::digest::{Digest, Kind};
 use crate::disk::Disk;
 use crate::host::{Checks, Host};
+use crate::moment::{Moment, Moments};
 use crate::rng::Rng;
-use crate::scenario::{Fault, MS, QUIET_BOUND, SECOND, Scenario, Trouble, US, node_id, place_of};
-use crate::workload::{Todo, Workload};
+use crate::scenario::{MS, SECOND, Scenario, US, key_name, node_id, place_of};
+use crate::workload::{Manner, Todo, Workload};
 
 /// Every send, receive and sleep lasts a millisecond at least, so calls are given so much more time.
 const FLOORS: u64 = 60 * MS;
@@ -58,6 +63,7 @@ struct Shared {
     scenario: Scenario,
     plants: Plants,
     checks: Checks,
+    layout: Layout,
     time: TimeHandle,
     start: Duration,
     places: Vec<Place>,
@@ -69,12 +75,16 @@ struct Shared {
     digest: Digest,
     trace: Trace,
     failures: Vec<Failure>,
+    /// Lives whose disks were lost.
+    lost: Vec<Life>,
     inputs: u64,
     fx: Effects,
     todo: Vec<Todo>,
-    /// Faults that wait for their moment, and those that have met it.
+    /// Faults that wait for their moment, and those that have met it, some of them on one node only.
     ambushes: Vec<usize>,
-    sprung: Vec<usize>,
+    sprung: Vec<(usize, Option<usize>)>,
+    moments: Moments,
+    core: CoreMoments,
 }
 
 /// A node's disk, and the node while it is up.
@@ -82,6 +92,13 @@ struct Shared {
 struct Place {
     disk: Disk,
     up: Option<Up>,
+    troubles: Troubles,
+    /// The life that its core had last.
+    lived: Option<Life>,
+    /// For how many faults it is paused.
+    pauses: u32,
+    /// Until when nobody may complain of it: it was held up until just before.
+    excused_ns: u64,
 }
 
 struct Up {
@@ -116,6 +133,7 @@ enum Event {
     Wake { session: usize },
     Begin { fault: usize },
     End { fault: usize },
+    Restart { node: usize },
     Heal,
     Look,
 }
@@ -142,7 +160,7 @@ async fn supervise(scenario: Scenario, options: &Options) -> Outcome {
     let layout = Layout::new(&scenario.config(0));
     let world = World { shared: Arc::new(Mutex::new(Shared::new(scenario, options))), news: Arc::default() };
     let handle = Handle::current();
-    let nodes = (0..world.shared().scenario.nodes).map(|node| {
+    let nodes = (0..world.shared().scenario.nodes()).map(|node| {
         let init = world.clone();
         let builder = handle.create_node().name(format!("n{}", node + 1)).ip(address(node).ip());
         builder.init(move || drive(init.clone(), node)).build()
@@ -163,20 +181,14 @@ async fn supervise(scenario: Scenario, options: &Options) -> Outcome {
     let mut shared = supervisor.world.shared();
     let shared = &mut *shared;
     let now_ns = shared.now_ns();
-    let ending = shared.ending(&supervisor.layout, shared.failures.clone());
-    let mut digest = shared.digest.clone();
-    let (failures, history) = ending.judge(&mut digest, now_ns, options.traced);
-    Outcome {
-        seed: shared.scenario.seed,
-        digest: digest.value(),
-        inputs: shared.inputs,
-        events: digest.events(),
-        simulated_ns: now_ns,
-        calls: shared.workload.record().ops().len() as u64,
-        failures,
-        lines: std::mem::take(&mut shared.trace).into_lines(),
-        history,
+    for up in shared.places.iter().filter_map(|place| place.up.as_ref()) {
+        shared.core.join(up.host.node().moments());
     }
+    let mut digest = shared.digest.clone();
+    let trace = std::mem::take(&mut shared.trace);
+    let (inputs, moments, core) = (shared.inputs, shared.moments, shared.core);
+    let ending = shared.ending(&supervisor.layout, shared.failures.clone());
+    ending.outcome(super::Run { inputs, now_ns, moments, core, trace }, &mut digest)
 }
 
 impl Supervisor {
@@ -210,47 +222,110 @@ impl Supervisor {
         let shared = &mut *world.shared();
         match event {
             Event::Wake { session } => {
-                let is_up = |node: usize| shared.places[node].up.is_some();
-                shared.workload.wake(&shared.scenario, session, now_ns, is_up, &mut shared.todo);
+                let places = &shared.places;
+                let manner = |node: usize| {
+                    let place = &places[node];
+                    if place.up.is_none() {
+                        Manner::Down
+                    } else if place.pauses > 0 || place.troubles.cost_ns > 0 {
+                        Manner::HeldUp(now_ns + SECOND)
+                    } else {
+                        Manner::HeldUp(place.excused_ns)
+                    }
+                };
+                shared.workload.wake(&shared.scenario, session, now_ns, manner, &mut shared.todo);
             }
-            Event::Begin { fault } => {
-                let what = shared.scenario.faults[fault].what.clone();
-                shared.digest.event(now_ns, fault, Kind::Begin, &[]);
-                shared.trace.note(now_ns, || format!("fault: {what}"));
-                shared.links.begin(&what);
-                match what {
-                    Trouble::Crash { node } => self.kill(now_ns, node, shared),
-                    Trouble::Ambush { .. } => shared.ambushes.push(fault),
-                    _ => self.spoil(shared),
-                }
-            }
-            Event::End { fault } => {
-                let what = shared.scenario.faults[fault].what.clone();
-                shared.digest.event(now_ns, fault, Kind::End, &[]);
-                shared.trace.note(now_ns, || format!("over: {what}"));
-                shared.links.end(&what);
-                match what {
-                    Trouble::Crash { node } => self.restart(node),
-                    Trouble::Ambush { nodes, .. } => nodes.into_iter().for_each(|node| self.restart(node)),
-                    _ => self.spoil(shared),
-                }
-            }
+            Event::Begin { fault } => self.begin(now_ns, fault, shared),
+            Event::End { fault } => self.end(now_ns, fault, shared),
+            Event::Restart { node } => self.restart(node),
             Event::Heal => {
                 shared.digest.event(now_ns, 0, Kind::Heal, &[]);
-                shared.trace.note(now_ns, || "all faults are over".to_owned());
+                shared.trace.note(now_ns, "heal", || "all faults are over".to_owned());
                 self.phase = Phase::Settling { since_ns: now_ns };
                 shared.ambushes.clear();
+                for place in &mut shared.places {
+                    place.troubles.sync_failure = None;
+                }
                 shared.workload.stop(&shared.scenario, now_ns, &mut shared.todo);
             }
             Event::Look => self.look(now_ns, shared),
         }
     }
 
-    fn kill(&mut self, now_ns: u64, node: usize, shared: &mut Shared) {
+    fn begin(&mut self, now_ns: u64, place: usize, shared: &mut Shared) {
+        let fault = shared.scenario.faults[place].clone();
+        shared.digest.event(now_ns, place, Kind::Begin, &[]);
+        shared.trace.begin(now_ns, place, &fault, self.nodes.len());
+        shared.links.begin(place, &fault);
+        if fault.kind.is_ambush() {
+            return shared.ambushes.push(place);
+        }
+        for &node in &fault.nodes {
+            let Place { troubles, disk, .. } = &mut shared.places[node];
+            match troubles.begin(now_ns, place, &fault, disk, &mut shared.disks, &mut shared.moments) {
+                Begun::Crash => self.kill(now_ns, node, shared, false),
+                Begun::Stop => self.kill(now_ns, node, shared, true),
+                Begun::Pause => {
+                    shared.places[node].pauses += 1;
+                    shared.trace.spell(now_ns, node, "paused", true);
+                    if shared.places[node].up.is_some() {
+                        Handle::current().pause(self.nodes[node].id());
+                    }
+                }
+                Begun::Slow => shared.trace.spell(now_ns, node, "slow", true),
+                Begun::Noted => {}
+            }
+        }
+        self.spoil(shared);
+    }
+
+    fn end(&mut self, now_ns: u64, place: usize, shared: &mut Shared) {
+        let fault = shared.scenario.faults[place].clone();
+        shared.digest.event(now_ns, place, Kind::End, &[]);
+        shared.trace.end(now_ns, place, &fault);
+        shared.links.end(place, &fault);
+        for &node in &fault.nodes {
+            let Place { troubles, disk, .. } = &mut shared.places[node];
+            match troubles.end(place, &fault, disk) {
+                Over::Noted => {}
+                Over::Restart => self.restart(node),
+                Over::Replace(disk, moment) => {
+                    shared.replace_disk(node, disk, moment);
+                    self.restart(node);
+                }
+                Over::CrashAndReplace(disk, moment) => {
+                    self.kill(now_ns, node, shared, false);
+                    shared.replace_disk(node, disk, moment);
+                    self.agenda.push(now_ns + GONE, Event::Restart { node });
+                }
+                Over::Resume => {
+                    shared.places[node].pauses -= 1;
+                    shared.places[node].excused_ns = now_ns + shared.scenario.timeout_ns + FLOORS;
+                    shared.trace.spell(now_ns, node, "paused", false);
+                    if shared.places[node].pauses == 0 {
+                        Handle::current().resume(self.nodes[node].id());
+                    }
+                }
+                Over::Fast => {
+                    shared.places[node].excused_ns = now_ns + shared.scenario.timeout_ns + FLOORS;
+                    shared.trace.spell(now_ns, node, "slow", false);
+                }
+                Over::Honest => {
+                    if let Some(up) = &shared.places[node].up {
+                        _ = up.syncs.send(Class::Lazy);
+                    }
+                }
+            }
+        }
+        self.spoil(shared);
+    }
+
+    fn kill(&mut self, now_ns: u64, node: usize, shared: &mut Shared, in_order: bool) {
         self.downs[node] += 1;
         if self.downs[node] == 1 {
+            Handle::current().resume(self.nodes[node].id());
             Handle::current().kill(self.nodes[node].id());
-            shared.crash(now_ns, node);
+            shared.crash(now_ns, node, in_order);
         }
     }
 
@@ -261,20 +336,24 @@ impl Supervisor {
         }
     }
 
-    /// Ambushes that have met their moment.
+    /// Faults that waited for their moment and have met it.
     fn spring(&mut self) {
         let world = self.world.clone();
         let shared = &mut *world.shared();
         let now_ns = shared.now_ns();
-        for fault in std::mem::take(&mut shared.sprung) {
-            let Fault { lasts_ns, what, .. } = shared.scenario.faults[fault].clone();
-            let Trouble::Ambush { nodes, .. } = &what else { continue };
-            shared.digest.event(now_ns, fault, Kind::Spring, &[]);
-            shared.trace.note(now_ns, || format!("sprung: {what}"));
-            for node in nodes {
-                self.kill(now_ns, *node, shared);
+        for (place, one) in std::mem::take(&mut shared.sprung) {
+            let fault = shared.scenario.faults[place].clone();
+            shared.digest.event(now_ns, place, Kind::Spring, &[]);
+            shared.trace.spring(now_ns, place, &fault);
+            if let Some(node) = one {
+                self.kill(now_ns, node, shared, false);
+                self.agenda.push(now_ns + fault.lasts_ns.max(GONE), Event::Restart { node });
+                continue;
             }
-            self.agenda.push(now_ns + lasts_ns.max(GONE), Event::End { fault });
+            for node in &fault.nodes {
+                self.kill(now_ns, *node, shared, false);
+            }
+            self.agenda.push(now_ns + fault.lasts_ns.max(GONE), Event::End { fault: place });
         }
     }
 
@@ -290,8 +369,6 @@ impl Supervisor {
                 }
             }
         }
-        let loss = f64::from(shared.links.loss()) / 1_000.0;
-        net.update_config(|config| config.packet_loss_rate = loss);
     }
 
     fn look(&mut self, now_ns: u64, shared: &mut Shared) {
@@ -312,7 +389,7 @@ impl Supervisor {
             Phase::Settling { since_ns } => {
                 let for_ns = now_ns - since_ns;
                 let is_at_rest = || shared.ending(&self.layout, Vec::new()).unrest().is_none();
-                if for_ns > QUIET_BOUND || is_at_rest() {
+                if for_ns > quiet_bound(&shared.scenario) || is_at_rest() {
                     self.phase = Phase::Over;
                 }
                 50 * MS + for_ns / 8
@@ -324,19 +401,19 @@ impl Supervisor {
 
     fn begin_clients(&mut self, now_ns: u64, shared: &mut Shared) {
         self.phase = Phase::Running;
-        shared.trace.note(now_ns, || "the clients begin".to_owned());
+        shared.trace.note(now_ns, "begin", || "the clients begin".to_owned());
         let over_ns = now_ns + shared.scenario.length_ns;
-        for (fault, Fault { at_ns, lasts_ns, what }) in shared.scenario.faults.iter().enumerate() {
-            let at_ns = now_ns + at_ns;
-            self.agenda.push(at_ns, Event::Begin { fault });
-            if !matches!(what, Trouble::Ambush { .. }) {
+        for (place, fault) in shared.scenario.faults.iter().enumerate() {
+            let at_ns = over_ns.min(now_ns + fault.at_ns);
+            self.agenda.push(at_ns, Event::Begin { fault: place });
+            if !waits(fault.kind) {
                 // A crash that is drawn out may reach into the node's next.
-                let lasts_ns = (*lasts_ns).clamp(GONE, (over_ns - at_ns).max(GONE));
-                self.agenda.push(at_ns + lasts_ns, Event::End { fault });
+                let lasts_ns = fault.lasts_ns.clamp(GONE, (over_ns - at_ns).max(GONE));
+                self.agenda.push(at_ns + lasts_ns, Event::End { fault: place });
             }
         }
         self.agenda.push(over_ns + GONE, Event::Heal);
-        shared.workload.start(now_ns, &mut shared.todo);
+        shared.workload.start(&shared.scenario, now_ns, &mut shared.todo);
     }
 
     fn carry_out_todo(&mut self) {
@@ -348,7 +425,7 @@ impl Supervisor {
                 Todo::Wake { session, at_ns } => self.agenda.push(at_ns, Event::Wake { session }),
                 Todo::Call { node, id, call } => {
                     shared.digest.event(now_ns, node, Kind::Call, &id.0.to_le_bytes());
-                    shared.trace.line(now_ns, node, || format!("is called ({}): {call:?}", id.0));
+                    shared.trace.say(now_ns, node, || format!("is called ({}): {call:?}", id.0));
                     match &shared.places[node].up {
                         Some(up) => _ = up.inputs.send(Input::Call { id, call }),
                         None => shared.workload.crash(&shared.scenario, node, now_ns, &mut shared.todo),
@@ -366,21 +443,25 @@ impl Shared {
         Self {
             plants: options.plants(),
             checks: options.checks,
+            layout: Layout::new(&scenario.config(0)),
             start: time.elapsed(),
             time,
-            places: (0..scenario.nodes).map(|_| Place::default()).collect(),
-            links: Links::new(scenario.nodes, scenario.network.clone(), stream("network")),
+            places: (0..scenario.nodes()).map(|_| Place::default()).collect(),
+            links: Links::new(scenario.nodes(), &scenario.network, stream("network")),
             workload: Workload::new(&scenario, FLOORS),
             lives: stream("lives"),
             disks: stream("disks"),
             digest: Digest::default(),
             trace: Trace::new(options.traced),
             failures: Vec::new(),
+            lost: Vec::new(),
             inputs: 0,
             fx: Effects::new(),
             todo: Vec::new(),
             ambushes: Vec::new(),
             sprung: Vec::new(),
+            moments: Moments::default(),
+            core: CoreMoments::default(),
             scenario,
         }
     }
@@ -398,25 +479,59 @@ impl Shared {
             workload: &self.workload,
             disks: self.places.iter().map(|place| &place.disk).collect(),
             nodes: self.places.iter().map(core).collect(),
+            lost: &self.lost,
             is_complete: failures.is_empty(),
             failures,
         }
     }
 
-    fn crash(&mut self, now_ns: u64, node: usize) {
+    fn crash(&mut self, now_ns: u64, node: usize, in_order: bool) {
         self.digest.event(now_ns, node, Kind::Crash, &[]);
-        self.trace.line(now_ns, node, || "crashes".to_owned());
+        let says = if in_order { "stops" } else { "crashes" };
+        self.trace.line(now_ns, node, "crash", || (None, says.to_owned()));
+        self.trace.spell(now_ns, node, "down", true);
         let place = &mut self.places[node];
-        place.up = None;
-        place.disk.crash(&mut self.disks);
+        if let Some(up) = place.up.take() {
+            self.core.join(up.host.node().moments());
+        }
+        if in_order && place.troubles.lies == 0 {
+            place.disk.close();
+        } else if place.disk.crash(&mut self.disks, self.plants.has(Plant::TornBatchApplied)) > 0 {
+            self.moments.meet(Moment::CrashLost);
+        }
         self.workload.crash(&self.scenario, node, now_ns, &mut self.todo);
+    }
+
+    fn replace_disk(&mut self, node: usize, disk: Disk, moment: Moment) {
+        let place = &mut self.places[node];
+        place.disk = disk;
+        place.disk.set_lying(place.troubles.lies > 0);
+        self.moments.meet(moment);
+    }
+
+    /// A node over its disk, or over an empty one if that cannot be read because of what was done to it.
+    fn start(&mut self, node: usize) -> Result<Host, Failure> {
+        let (plants, checks) = (self.plants, self.checks);
+        let Place { disk, troubles, .. } = &self.places[node];
+        match Host::start(&self.scenario, node, disk, &mut self.lives, plants, checks) {
+            Err(failure) if failure.check == Check::Boot && troubles.is_damaged => {
+                self.moments.meet(Moment::StoreSetAside);
+                self.replace_disk(node, Disk::default(), Moment::Wiped);
+                let disk = &self.places[node].disk;
+                Host::start(&self.scenario, node, disk, &mut self.lives, plants, checks)
+            }
+            host => host,
+        }
     }
 
     /// Gives a node an input and carries out what it wants. Says when it wants to be woken at the latest.
     fn input(&mut self, node: usize, input: Input) -> Option<u64> {
         let now_ns = self.now_ns();
-        let wall = EPOCH + now_ns + self.scenario.wall_ahead_ns[node];
-        let now = Now { mono: Mono(now_ns), wall: Wall(wall) };
+        let clocks = self.scenario.clocks[node];
+        let counted = clocks.counted(now_ns);
+        let jump_ns = self.places[node].troubles.wall_ns;
+        let wall = (EPOCH + clocks.ahead_ns + counted).saturating_add_signed(jump_ns);
+        let now = Now { mono: Mono(counted), wall: Wall(wall) };
         let mut fx = std::mem::take(&mut self.fx);
         let up = self.places[node].up.as_mut()?;
         self.inputs += 1;
@@ -424,7 +539,7 @@ impl Shared {
             self.failures.push(failure);
             return None;
         }
-        let deadline = up.host.node().deadline().map(|deadline| deadline.0);
+        let deadline = up.host.node().deadline().map(|deadline| clocks.moment(deadline.0));
         for effect in fx.drain(..) {
             self.carry_out(now_ns, node, effect);
         }
@@ -440,7 +555,9 @@ impl Shared {
                 let mut frame = Vec::new();
                 wire::encode(&message, &mut frame);
                 self.digest.event(now_ns, node, Kind::Send, &frame[..wire::PREFIX + 4]);
-                self.trace.line(now_ns, node, || format!("→ n{} {message:?}", to + 1));
+                // madsim does not tell what becomes of it; arrivals are lines of their own.
+                let late_ns = u64::MAX;
+                self.trace.sent(now_ns, (node, to), &message, Ok(now_ns), false, late_ns);
                 _ = up.frames[to].send(frame);
             }
             Effect::Reply { id, reply } => {
@@ -448,10 +565,10 @@ impl Shared {
                 if let Some(act) = answered(&reply) {
                     let is_due = |fault: &usize| self.scenario.faults[*fault].waits_for(act);
                     if let Some(at) = self.ambushes.iter().position(is_due) {
-                        self.sprung.push(self.ambushes.remove(at));
+                        self.sprung.push((self.ambushes.remove(at), None));
                     }
                 }
-                self.trace.line(now_ns, node, || format!("answers call {}: {reply:?}", id.0));
+                self.trace.say(now_ns, node, || format!("answers call {}: {reply:?}", id.0));
                 self.workload.reply(&self.scenario, id, reply, now_ns, &mut self.todo);
             }
             Effect::Read(read) => {
@@ -462,41 +579,79 @@ impl Shared {
             Effect::Write(write) => {
                 let class = write.class();
                 let (rows, ack) = write.into_parts();
-                self.trace.line(now_ns, node, || format!("writes ({class:?}) {rows:?}"));
-                let early = match class {
+                self.trace.line(now_ns, node, "write", || (None, format!("writes ({class:?}) {rows:?}")));
+                let takes = self.places[node].troubles.takes(&mut self.disks);
+                if takes == Takes::Not {
+                    self.moments.meet(Moment::WriteRefused);
+                    _ = up.inputs.send(ack.failed(DISK_FULL.to_owned()));
+                    return;
+                }
+                let (owed, early) = match class {
                     Class::Synced => (Some(ack), None),
                     Class::Lazy => (None, Some(ack)),
                 };
-                if let Some(ack) = early.1 {
+                if let Some(ack) = early {
                     _ = up.inputs.send(ack.done());
                 }
                 _ = up.syncs.send(class);
-                self.places[node].disk.write(rows, early.0);
+                let disk = &mut self.places[node].disk;
+                match takes {
+                    Takes::Phantom => disk.pretend(owed),
+                    Takes::Misdirected => disk.misplace(rows, owed, &mut self.disks),
+                    Takes::Well | Takes::Not => disk.write(rows, owed),
+                }
+                self.record_states(now_ns, node);
             }
             Effect::Note(note) => {
-                self.trace.line(now_ns, node, || format!("notes {note:?}"));
-                self.failures.extend(unexpected(node, &note));
+                self.trace.line(now_ns, node, "note", || (None, format!("notes {note:?}")));
+                let is_damaged = self.places[node].troubles.is_damaged;
+                let went_back = self.scenario.relapsed().contains(&node);
+                self.failures.extend(unexpected(node, &note, is_damaged, went_back));
             }
         }
     }
 
     fn look_up(&mut self, node: usize, lookup: Lookup) -> Input {
         let now_ns = self.now_ns();
-        let disk = &self.places[node].disk;
+        let Place { disk, troubles, .. } = &self.places[node];
+        let fails = troubles.read_fails(&mut self.disks);
+        if fails {
+            self.moments.meet(Moment::ReadFailed);
+        }
         match lookup {
             Lookup::Row(key, ack) => {
                 let value = disk.read(&key);
                 self.digest.event(now_ns, node, Kind::Read, value.as_deref().unwrap_or_default());
-                self.trace.line(now_ns, node, || format!("has read {key:?}"));
-                ack.done(value)
+                self.trace.line(now_ns, node, "read", || (None, format!("has read {key:?}")));
+                if fails { ack.failed(READ_FAILED.to_owned()) } else { ack.done(value) }
             }
             Lookup::Page(scan) => {
                 let (rows, more) = disk.scan(&scan);
                 self.digest.event(now_ns, node, Kind::Scan, &[rows.len() as u8, u8::from(more)]);
-                self.trace.line(now_ns, node, || format!("has scanned {} rows", rows.len()));
-                scan.into_ack().done(rows, more)
+                self.trace.line(now_ns, node, "scan", || (None, format!("has scanned {} rows", rows.len())));
+                let ack = scan.into_ack();
+                if fails { ack.failed(READ_FAILED.to_owned()) } else { ack.done(rows, more) }
             }
         }
+    }
+
+    /// What a node's disk holds of each key now, for the story.
+    fn record_states(&mut self, now_ns: u64, node: usize) {
+        if !self.trace.is_on() {
+            return;
+        }
+        let disk = &self.places[node].disk;
+        for (number, says, is_synced) in held(self.workload.record(), node, disk, &self.layout) {
+            self.trace.state(now_ns, node, &key_name(number), says, is_synced);
+        }
+    }
+
+    /// For how long something on the disk takes that begins now, when it takes so long otherwise.
+    fn disk_takes(&mut self, node: usize, usual_ns: u64) -> u64 {
+        let now_ns = self.now_ns();
+        let troubles = &self.places[node].troubles;
+        let takes_ns = usual_ns + troubles.disk_extra(&mut self.disks);
+        takes_ns.max(troubles.stall_ns.saturating_sub(now_ns))
     }
 }
 
@@ -525,18 +680,21 @@ async fn drive(world: World, node: usize) {
     let (inputs, mut inbox) = unbounded_channel();
     let (reads, lookups) = unbounded_channel();
     let (syncs, written) = unbounded_channel();
-    let nodes = world.shared().scenario.nodes;
+    let nodes = world.shared().scenario.nodes();
     let (frames, outboxes): (Vec<_>, Vec<_>) = (0..nodes).map(|_| unbounded_channel()).unzip();
     {
         let shared = &mut *world.shared();
-        let (plants, checks) = (shared.plants, shared.checks);
-        let (disk, lives) = (&shared.places[node].disk, &mut shared.lives);
-        match Host::start(&shared.scenario, node, disk, lives, plants, checks) {
+        match shared.start(node) {
             Ok(host) => {
                 let now_ns = shared.now_ns();
                 let life = host.node().life();
+                if shared.scenario.losers().contains(&node) {
+                    let before = shared.places[node].lived.replace(life);
+                    shared.lost.extend(before);
+                }
                 shared.digest.event(now_ns, node, Kind::Start, &life.0.to_le_bytes());
-                shared.trace.line(now_ns, node, || format!("starts as {life}"));
+                shared.trace.line(now_ns, node, "start", || (None, format!("starts as {life}")));
+                shared.trace.spell(now_ns, node, "down", false);
                 shared.places[node].up = Some(Up { host, inputs: inputs.clone(), reads, syncs, frames });
             }
             Err(failure) => shared.failures.push(failure),
@@ -550,6 +708,10 @@ async fn drive(world: World, node: usize) {
     }
     let mut input = Input::Tick;
     loop {
+        let cost_ns = world.shared().places[node].troubles.cost_ns;
+        if cost_ns > 0 {
+            sleep(Duration::from_nanos(cost_ns)).await;
+        }
         let (pause_ns, has_news) = {
             let shared = &mut *world.shared();
             let deadline = shared.input(node, input);
@@ -575,9 +737,16 @@ async fn drive(world: World, node: usize) {
     }
 }
 
+/// What one send carries: frames, one behind the other, and whether their bits were changed on the way.
+struct Payload {
+    frames: Vec<u8>,
+    is_altered: bool,
+}
+
 async fn receive(world: World, node: usize, endpoint: Endpoint, inputs: UnboundedSender<Input>) {
     while let Ok((payload, from)) = endpoint.recv_from_raw(0).await {
-        let frames: Box<Vec<u8>> = payload.downcast().expect("nodes send bytes");
+        let payload: Box<Payload> = payload.downcast().expect("nodes send payloads");
+        let Payload { frames, is_altered } = *payload;
         let (mut rest, from) = (&frames[..], node_at(from));
         let shared = &mut *world.shared();
         let now_ns = shared.now_ns();
@@ -586,11 +755,16 @@ async fn receive(world: World, node: usize, endpoint: Endpoint, inputs: Unbounde
             let (frame, others) = rest.split_at(length.min(rest.len()));
             rest = others;
             shared.digest.event(now_ns, node, Kind::Arrive, frame);
-            match decoded(frame) {
+            match decoded(frame, shared.plants.has(Plant::ChecksumUnchecked)) {
                 Ok(message) => {
-                    shared.trace.line(now_ns, node, || format!("← n{} {message:?}", from + 1));
+                    shared.trace.say(now_ns, node, || format!("← n{} {message:?}", from + 1));
                     let from = node_id(from);
                     _ = inputs.send(Input::Peer { from, message });
+                }
+                Err(_) if is_altered => {
+                    // Whatever follows came over the same connection.
+                    shared.moments.meet(Moment::AlteredRefused);
+                    break;
                 }
                 Err(failure) => {
                     shared.failures.push(failure);
@@ -609,17 +783,28 @@ async fn send(
     mut outbox: UnboundedReceiver<Vec<u8>>,
 ) {
     while let Some(mut frames) = outbox.recv().await {
-        let extra_ns = world.shared().links.extra_ns(node, to);
-        if extra_ns > 0 {
-            sleep(Duration::from_nanos(extra_ns)).await;
-        }
         while let Ok(frame) = outbox.try_recv() {
             frames.extend_from_slice(&frame);
         }
-        let double = world.shared().links.doubles().then(|| frames.clone());
-        for frames in [Some(frames), double].into_iter().flatten() {
+        let troubled = {
+            let shared = &mut *world.shared();
+            let now_ns = shared.now_ns();
+            shared.links.troubled(now_ns, node, to, frames.len())
+        };
+        if troubled.is_lost {
+            continue;
+        }
+        if troubled.extra_ns > 0 {
+            sleep(Duration::from_nanos(troubled.extra_ns)).await;
+        }
+        let double = troubled.is_doubled.then(|| Payload { frames: frames.clone(), is_altered: false });
+        if troubled.is_corrupted {
+            alter(&mut frames, &mut world.shared().disks);
+        }
+        let first = Payload { frames, is_altered: troubled.is_corrupted };
+        for payload in [Some(first), double].into_iter().flatten() {
             // A send that fails is a message lost.
-            _ = endpoint.send_to_raw(address(to), 0, Box::new(frames)).await;
+            _ = endpoint.send_to_raw(address(to), 0, Box::new(payload)).await;
         }
     }
 }
@@ -634,7 +819,8 @@ async fn look_up(
     while let Some(lookup) = lookups.recv().await {
         let pause_ns = {
             let shared = &mut *world.shared();
-            shared.disks.between(US, shared.scenario.disk.read_max_ns)
+            let usual_ns = shared.disks.between(US, shared.scenario.disk.read_max_ns);
+            shared.disk_takes(node, usual_ns)
         };
         sleep(Duration::from_nanos(pause_ns)).await;
         let mut next = Some(lookup);
@@ -673,15 +859,28 @@ async fn sync(
             let shared = &mut *world.shared();
             let times = &shared.scenario.disk;
             let starts = shared.places[node].disk.start_sync();
-            starts.then(|| shared.disks.between(times.sync_min_ns, times.sync_max_ns))
+            let usual_ns = starts.then(|| shared.disks.between(times.sync_min_ns, times.sync_max_ns));
+            usual_ns.map(|usual_ns| shared.disk_takes(node, usual_ns))
         };
         let Some(sync_ns) = sync_ns else { continue };
         sleep(Duration::from_nanos(sync_ns)).await;
         let shared = &mut *world.shared();
         let now_ns = shared.now_ns();
-        for ack in shared.places[node].disk.finish_sync() {
+        if let Some(fault) = shared.places[node].troubles.sync_failure.take() {
+            if shared.plants.has(Plant::SyncFailureIgnored) {
+                shared.places[node].disk.set_lying(true);
+                shared.places[node].troubles.lies += 1;
+            } else {
+                shared.moments.meet(Moment::SyncFailed);
+                shared.sprung.push((fault, Some(node)));
+                return world.news.notify_one();
+            }
+        }
+        let acks = shared.places[node].disk.finish_sync();
+        shared.record_states(now_ns, node);
+        for ack in acks {
             shared.digest.event(now_ns, node, Kind::Written, &[]);
-            shared.trace.line(now_ns, node, || format!("has written {ack:?}"));
+            shared.trace.line(now_ns, node, "written", || (None, format!("has written {ack:?}")));
             _ = inputs.send(ack.done());
         }
         if shared.places[node].disk.is_dirty() {

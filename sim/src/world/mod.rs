@@ -8,22 +8,29 @@ pub mod agenda;
 pub mod network;
 pub mod stepped;
 pub mod trace;
+mod troubles;
 
 #[cfg(madsim)]
 pub mod madnet;
 
 use std::fmt;
 
+use godown_core::id::Life;
 use godown_core::layout::Layout;
+pub use godown_core::Moments as CoreMoments;
 use godown_core::node::Node;
 use godown_core::{Plant, Plants};
 use godown_jepsen::history::History;
 
+use self::trace::{Line, Trace};
 use crate::check::{self, Check, Failure};
 use crate::digest::{Digest, Kind};
 use crate::disk::Disk;
 use crate::host::Checks;
-use crate::scenario::Scenario;
+use crate::moment::{Moment, Moments};
+use crate::record::{Act, End, Op, Record};
+use crate::scenario::{Scenario, key_name};
+use crate::story::{self, Story};
 use crate::workload::Workload;
 
 /// Which world.
@@ -77,7 +84,7 @@ pub struct Options {
     pub plants: Vec<Plant>,
     /// Checked how often.
     pub checks: Checks,
-    /// Whether events are kept as lines.
+    /// Whether events are kept, as lines and as a story.
     pub traced: bool,
 }
 
@@ -103,12 +110,33 @@ pub struct Outcome {
     pub simulated_ns: u64,
     /// Calls that clients made.
     pub calls: u64,
+    /// States that the world met.
+    pub moments: Moments,
+    /// States that the cores met.
+    pub core: CoreMoments,
     /// What was broken; the first one first.
     pub failures: Vec<Failure>,
-    /// The events as lines, when they were asked for.
-    pub lines: Vec<String>,
-    /// The history as it was judged, when lines were asked for.
-    pub history: Option<History>,
+    /// What happened, when it was asked for.
+    pub traced: Option<Box<Traced>>,
+}
+
+/// All that happened in a run.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    /// A line for each event.
+    pub lines: Vec<Line>,
+    /// The same as data.
+    pub story: Story,
+    /// What the clients saw, as it was judged.
+    pub history: History,
+}
+
+impl Outcome {
+    /// The first check that was broken, if any was.
+    #[must_use]
+    pub fn broke(&self) -> Option<Check> {
+        self.failures.first().map(|failure| failure.check)
+    }
 }
 
 /// A world at its end.
@@ -118,50 +146,161 @@ pub(crate) struct Ending<'a> {
     pub(crate) workload: &'a Workload,
     pub(crate) disks: Vec<&'a Disk>,
     pub(crate) nodes: Vec<Option<&'a Node>>,
+    /// Lives whose disks were lost.
+    pub(crate) lost: &'a [Life],
     /// What the world itself reports.
     pub(crate) failures: Vec<Failure>,
     /// Whether it ran to its end and was not stopped by a failure.
     pub(crate) is_complete: bool,
 }
 
+/// What a world has counted and kept by its end.
+pub(crate) struct Run {
+    pub(crate) inputs: u64,
+    pub(crate) now_ns: u64,
+    pub(crate) moments: Moments,
+    pub(crate) core: CoreMoments,
+    pub(crate) trace: Trace,
+}
+
 impl Ending<'_> {
     /// What still moves, or differs, in words; None when the world has come to rest.
     pub(crate) fn unrest(&self) -> Option<Failure> {
-        let quiet = |says: String| Some(Failure::new(Check::Quiet, says));
+        let quiet = |says: String, nodes: &[usize]| Some(Failure::new(Check::Quiet, says).on(nodes));
         for (node, core) in self.nodes.iter().enumerate() {
-            if let Some(why) = check::quiet::unrest(self.scenario, *core) {
-                return quiet(format!("n{} {why}", node + 1));
+            if let Some(why) = check::quiet::unrest(self.scenario, self.lost, self.disks[node], *core) {
+                return quiet(format!("n{} {why}", node + 1), &[node]);
             }
         }
         if !self.workload.is_done() {
-            let awaited: Vec<String> = self.workload.awaited().map(|node| format!("n{}", node + 1)).collect();
-            return quiet(format!("a client is not done; answers are awaited from [{}]", awaited.join(" ")));
+            let nodes: Vec<usize> = self.workload.awaited().collect();
+            let awaited: Vec<String> = nodes.iter().map(|node| format!("n{}", node + 1)).collect();
+            let says = format!("a client is not done; answers are awaited from [{}]", awaited.join(" "));
+            return quiet(says, &nodes);
         }
         let clock = |node: usize, partition| self.nodes[node]?.clock(partition);
         check::equal::difference(self.scenario, self.layout, &self.disks, clock)
-            .map(|difference| Failure::new(Check::Equal, difference))
     }
 
-    /// Judges the run, and takes what the replicas hold into the digest.
-    pub(crate) fn judge(
-        mut self,
-        digest: &mut Digest,
-        now_ns: u64,
-        keep: bool,
-    ) -> (Vec<Failure>, Option<History>) {
+    /// Judges the run, takes what the replicas hold into the digest, and tells what came of it.
+    pub(crate) fn outcome(mut self, mut run: Run, digest: &mut Digest) -> Outcome {
         self.failures.extend_from_slice(self.workload.failures());
         let record = self.workload.record();
+        self.failures.extend(check::invented::check(record));
         self.failures.extend(check::fresh::check(self.scenario, record));
-        let held = check::equal::held(self.scenario, self.layout, &self.disks);
+        let held = check::equal::held(record, self.layout, &self.disks);
         for held in &held {
             let ids: Vec<u8> = held.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-            digest.event(now_ns, held.node, Kind::Final, &ids);
+            digest.event(run.now_ns, held.node, Kind::Final, &ids);
         }
         if self.is_complete {
             self.failures.extend(self.unrest());
             self.failures.extend(check::siblings::check(self.scenario, record, &held));
         }
-        let history = keep.then(|| check::siblings::history(self.scenario, record, &held, true));
-        (self.failures, history)
+        seen(record, &mut run.moments);
+        let traced = run.trace.finish(run.now_ns).map(|(lines, mut story)| {
+            let history = check::siblings::history(self.scenario, record, &held, true);
+            self.tell(&mut story);
+            story.digest = digest.to_string();
+            Box::new(Traced { lines, story, history })
+        });
+        Outcome {
+            seed: self.scenario.seed,
+            digest: digest.value(),
+            inputs: run.inputs,
+            events: digest.events(),
+            simulated_ns: run.now_ns,
+            calls: record.ops().len() as u64,
+            moments: run.moments,
+            core: run.core,
+            failures: self.failures,
+            traced,
+        }
+    }
+
+    /// What the story cannot know from events: names, calls, the verdict.
+    fn tell(&self, story: &mut Story) {
+        let record = self.workload.record();
+        story.title = format!("seed {}", self.scenario.seed);
+        story.nodes = (0..self.scenario.nodes()).map(|node| format!("n{}", node + 1)).collect();
+        story.zones.clone_from(&self.scenario.zones);
+        story.keys = record.keys().iter().map(|key| key_name(*key)).collect();
+        story.calls = record.ops().iter().map(|op| call(record, op, story.end_ns)).collect();
+        story.failures = self
+            .failures
+            .iter()
+            .map(|failure| story::Broken {
+                check: failure.check.name().to_owned(),
+                says: failure.says.clone(),
+                nodes: failure.nodes.clone(),
+                key: failure.key.map(key_name),
+                calls: failure.ops.clone(),
+            })
+            .collect();
+    }
+}
+
+/// A call as the story tells it.
+fn call(record: &Record, op: &Op, end_ns: u64) -> story::Called {
+    let key = record.key_name(op.key);
+    let quorum = op.quorum;
+    let asked = match op.act {
+        Act::Read => format!("reads {key} from {quorum}"),
+        Act::Write => format!("writes {} to {key} on {quorum}, having seen {:?}", op.id, op.seen),
+        Act::Delete => format!("deletes {key} on {quorum} as {}, having seen {:?}", op.id, op.seen),
+    };
+    let (outcome, answered) = match &op.end {
+        End::Open => (story::Outcome::Open, "the run ended before its answer".to_owned()),
+        End::Ok if op.act == Act::Read => (story::Outcome::Ok, format!("is shown {:?}", op.shown)),
+        End::Ok => (story::Outcome::Ok, "is acknowledged".to_owned()),
+        End::Fail(why) => (story::Outcome::Fail, format!("fails: {why}")),
+        End::Unknown(Some(why)) => (story::Outcome::Unknown, format!("does not learn what came of it: {why}")),
+        End::Unknown(None) => (story::Outcome::Unknown, "gets no answer".to_owned()),
+    };
+    story::Called {
+        session: op.session,
+        node: op.node,
+        act: op.act.name(),
+        key: Some(key),
+        from_ns: op.at_ns,
+        to_ns: if op.end == End::Open { end_ns } else { op.ended_ns },
+        outcome,
+        says: format!("process {} {asked}, and {answered}", op.process),
+    }
+}
+
+/// What clients have met.
+fn seen(record: &Record, moments: &mut Moments) {
+    let mut deleted = vec![false; record.keys().len()];
+    let mut written = vec![false; record.keys().len()];
+    let mut last: Vec<Option<&Op>> = Vec::new();
+    for op in record.ops() {
+        if last.len() <= op.session {
+            last.resize(op.session + 1, None);
+        }
+        match (&op.end, op.act) {
+            (End::Ok, Act::Read) if op.shown.len() > 1 => moments.meet(Moment::ReadSiblings),
+            (End::Ok, Act::Read) if op.shown.is_empty() && written[op.key] => {
+                moments.meet(Moment::ReadNothing);
+            }
+            (End::Ok, Act::Write) => {
+                written[op.key] = true;
+                if deleted[op.key] {
+                    moments.meet(Moment::Recreated);
+                }
+            }
+            (End::Ok, Act::Delete) => deleted[op.key] = true,
+            (End::Fail(_), Act::Read) => moments.meet(Moment::ReadFailedCall),
+            (End::Fail(_), _) => moments.meet(Moment::WriteFailedCall),
+            (End::Unknown(_), Act::Write | Act::Delete) => moments.meet(Moment::OutcomeUnknown),
+            _ => {}
+        }
+        let is_again = |before: &&Op| {
+            matches!(before.end, End::Unknown(_)) && before.act == op.act && !op.seen.is_empty()
+        };
+        if op.act != Act::Read && last[op.session].as_ref().is_some_and(is_again) {
+            moments.meet(Moment::Retried);
+        }
+        last[op.session] = Some(op);
     }
 }
