@@ -155,6 +155,8 @@ pub(crate) struct Shared {
     pub(crate) ended: Vec<Life>,
     /// Whether this life stands among the stored ones. Until it does, every write that mints carries its row.
     pub(crate) life_stored: bool,
+    /// Whether what ended lives left open is closed on disk. Before, nothing is taken over from other nodes.
+    pub(crate) is_open: bool,
     pub(crate) last_op: u64,
     pub(crate) last_ticket: u64,
     pub(crate) plants: Plants,

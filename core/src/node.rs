@@ -110,6 +110,7 @@ impl Node {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             stats: Stats::default(),
             life_stored: false,
+            is_open: false,
             last_op: 0,
             last_ticket: 0,
             ended: loaded.lives.keys().copied().filter(|&ended| ended != life).collect(),
@@ -158,7 +159,7 @@ impl Node {
         #[cfg(feature = "simulation")]
         let now = self.by_wall_clock(now);
         if is_first {
-            self.start(now, fx);
+            self.close(now, fx);
         }
         for input in inputs {
             self.on_input(now, input, fx);
@@ -247,7 +248,12 @@ impl Node {
             || self.shared.owners.values().next().map(|owner| format!("the disk is at work for {owner:?}"));
         let swept =
             || (!self.sweep.is_done()).then(|| "the pass over the objects at rest goes on".to_string());
+        let closing = || {
+            let what = "the gaps of ended lives are not on record";
+            (!self.shared.is_open).then(|| what.to_string())
+        };
         (self.gets.unrest(&self.layout))
+            .or_else(closing)
             .or_else(|| self.puts.unrest(&self.layout))
             .or_else(|| self.lists.unrest())
             .or_else(|| self.slots.unrest())
@@ -294,17 +300,18 @@ macro_rules! with_cx {
 }
 
 impl Node {
-    /// Closes what ended lives left open, before anything else is written, and begins what goes on by itself.
+    /// Closes what ended lives left open, before anything else is taken in.
     ///
     /// A life's dots leave it only from its own disk, so a number that is missing below its highest can be on nobody's
     /// key. That is so now; once peers have given back what a restored store had lost, it would not be any more.
-    fn start(&mut self, now: Now, fx: &mut Effects) {
-        let unclosed = core::mem::take(&mut self.unclosed);
+    /// Until it is on record nothing is taken over from anybody, however long the disk refuses.
+    fn close(&mut self, now: Now, fx: &mut Effects) {
+        let unclosed = &self.unclosed;
         let cx = &mut with_cx!(self, now, fx);
         let mut closing = Vec::new();
         let mut rows: Vec<Row> = unclosed.iter().map(|&ended| stored::life_row(ended, true)).collect();
         for (&partition, replica) in &mut cx.shared.replicas {
-            let mut gaps = replica.clock().gaps(&unclosed);
+            let mut gaps = replica.clock().gaps(unclosed);
             if planted!(cx.shared.plants, GapsOfOthersClosed) {
                 gaps = replica.clock().gaps(&replica.clock().as_context().actors().collect::<Vec<_>>());
             }
@@ -315,12 +322,46 @@ impl Node {
                 closing.push((partition, gaps));
             }
         }
-        if !rows.is_empty() {
+        if rows.is_empty() {
+            self.begin(now, fx);
+        } else {
             cx.write(Owner::Closing(closing), Class::Synced, rows);
         }
+    }
+
+    /// What ended lives left open is closed: what goes on by itself begins.
+    fn begin(&mut self, now: Now, fx: &mut Effects) {
+        self.unclosed.clear();
+        let cx = &mut with_cx!(self, now, fx);
+        cx.shared.is_open = true;
         self.sync.start(cx);
         if !self.sweep.is_done() {
             cx.shared.timers.set(now.mono, Timer::Sweep);
+        }
+    }
+
+    /// The gaps of ended lives are closed on disk, or could not be.
+    fn on_closed(
+        &mut self,
+        now: Now,
+        closing: Vec<(Partition, Clock)>,
+        outcome: Result<(), String>,
+        fx: &mut Effects,
+    ) {
+        let cx = &mut with_cx!(self, now, fx);
+        for (partition, gaps) in closing {
+            let replica = cx.replica(partition).expect("gaps are closed in held partitions");
+            replica.checkpointing = false;
+            if outcome.is_ok() {
+                replica.absorbed(&gaps, false);
+            }
+        }
+        match outcome {
+            Ok(()) => self.begin(now, fx),
+            Err(reason) => {
+                cx.note(Note::WriteFailed { reason });
+                cx.shared.timers.set(now.mono.after(cx.config.timeout), Timer::Close);
+            }
         }
     }
 
@@ -343,7 +384,7 @@ impl Node {
                 match owner {
                     Owner::Slot(key) => self.slots.on_write(cx, key, outcome),
                     Owner::Checkpoint(write) => self.sync.on_checkpoint(cx, *write, outcome),
-                    Owner::Closing(closing) => on_closed(cx, closing, outcome),
+                    Owner::Closing(closing) => self.on_closed(now, closing, outcome, fx),
                     other => panic!("a write came back for {other:?}"),
                 }
             }
@@ -378,6 +419,7 @@ impl Node {
             Timer::List(n) => self.lists.on_timeout(cx, n),
             Timer::Sync(peer) => self.sync.on_timer(cx, peer),
             Timer::Sweep => self.sweep.on_timer(cx),
+            Timer::Close => self.close(now, fx),
         }
     }
 
@@ -608,20 +650,6 @@ impl Node {
 #[cfg(feature = "simulation")]
 fn advanced(first: Now, last: Now) -> Mono {
     first.mono.after(Duration::from_nanos(last.wall.0.saturating_sub(first.wall.0)))
-}
-
-/// The gaps of ended lives are closed on disk.
-fn on_closed(cx: &mut Cx<'_>, closing: Vec<(Partition, Clock)>, outcome: Result<(), String>) {
-    for (partition, gaps) in closing {
-        let replica = cx.replica(partition).expect("gaps are closed in held partitions");
-        replica.checkpointing = false;
-        if outcome.is_ok() {
-            replica.absorbed(&gaps, false);
-        }
-    }
-    if let Err(reason) = outcome {
-        cx.note(Note::WriteFailed { reason });
-    }
 }
 
 /// The request that a message makes; None for answers and for what is never answered.

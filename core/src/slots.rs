@@ -91,6 +91,10 @@ impl Slots {
             cx.done(waiter, Answer::Refused(Refusal::NotHeld));
             return;
         }
+        if matches!(task, Task::Join { .. }) && !cx.shared.is_open {
+            cx.done(waiter, Answer::Refused(Refusal::Storage));
+            return;
+        }
         match self.slots.entry(key.clone()) {
             btree_map::Entry::Occupied(mut slot) => {
                 if planted!(cx.shared.plants, ReadAheadOfSync)

@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Sync(NodeId),
     /// Look at the next page of objects at rest.
     Sweep,
+    /// Close once more what ended lives left open: the disk had refused.
+    Close,
 }
 
 /// All timers of a node, by when they are due.

@@ -455,8 +455,10 @@ impl Workload {
         }
         let Knowledge { context, seen } = knowledge;
         let op = self.begin(session, act, place, plan.quorum.unwrap_or(scenario.w), now_ns, seen);
-        let value = (act == Act::Write)
-            .then(|| Value { bytes: value(self.record.ops()[op].id, plan.large), content_type: Bytes::new() });
+        let value = (act == Act::Write).then(|| Value {
+            bytes: value(self.record.ops()[op].id, plan.large),
+            content_type: Bytes::new(),
+        });
         let change = Change { key, seen: context, value };
         (Call::Put { change, wish }, Some(op), lasts_ns)
     }

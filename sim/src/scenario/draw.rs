@@ -268,13 +268,7 @@ fn plan(rng: &mut Rng, mix: &Mix, wishes: &Wishes, keys: &[u32], nodes: usize, t
 }
 
 /// The faults of a run: each kind is in it or not, and how often and for how long is drawn for each.
-fn faults(
-    rng: &mut Rng,
-    weather: &Weather,
-    zones: &[usize],
-    losses: usize,
-    length_ns: u64,
-) -> Vec<Fault> {
+fn faults(rng: &mut Rng, weather: &Weather, zones: &[usize], losses: usize, length_ns: u64) -> Vec<Fault> {
     let mut faults = Vec::new();
     let may = |kind: Kind| weather.faults.as_ref().is_none_or(|kinds| kinds.contains(&kind));
     // The fewer kinds there may be, the surer each is to come.
@@ -405,14 +399,7 @@ fn one(rng: &mut Rng, kind: Kind, hit: Vec<usize>, nodes: usize, length_ns: u64)
         Aim::Bridge => bridge(rng, nodes),
         Aim::Links => links(rng, nodes),
     };
-    Fault {
-        at_ns: rng.below(length_ns * 9 / 10),
-        lasts_ns,
-        kind,
-        nodes: from,
-        to,
-        amount: amount(rng, kind),
-    }
+    Fault { at_ns: rng.below(length_ns * 9 / 10), lasts_ns, kind, nodes: from, to, amount: amount(rng, kind) }
 }
 
 /// One side, and the node that reaches both.

@@ -275,7 +275,9 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shape = || {
-            format!("\"{text}\" is no fault: say \"at 1.2s for 300ms: crash n1\", with \"-> n2\" and \"by 300 permille\" where the kind takes them")
+            format!(
+                "\"{text}\" is no fault: say \"at 1.2s for 300ms: crash n1\", with \"-> n2\" and \"by 300 permille\" where the kind takes them"
+            )
         };
         let (head, rest) = text.split_once(": ").ok_or_else(shape)?;
         let head: Vec<&str> = head.split_whitespace().collect();

@@ -115,7 +115,9 @@ impl FromStr for Plan {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shape = || {
-            format!("\"{text}\" is no call: say \"after 3ms: read k1\", with write, delete or list 5 for read, and behind it blind, large, retry, quorum 2, within 20ms or turn 1")
+            format!(
+                "\"{text}\" is no call: say \"after 3ms: read k1\", with write, delete or list 5 for read, and behind it blind, large, retry, quorum 2, within 20ms or turn 1"
+            )
         };
         let (head, rest) = text.split_once(": ").ok_or_else(shape)?;
         let after_ns = span::parse(head.strip_prefix("after ").ok_or_else(shape)?.trim())?;

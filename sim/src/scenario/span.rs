@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused() {
-        for text in ["", "5", "s", "-1s", "1.s5", "1.0000001us", "1h", "1e3s", "9999999999s", ".5s", "1..5s"] {
+        for text in ["", "5", "s", "-1s", "1.s5", "1.0000001us", "1h", "1e3s", "9999999999s", ".5s", "1..5s"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
         // A point with nothing behind it is harmless.

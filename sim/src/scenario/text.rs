@@ -433,7 +433,10 @@ mod tests {
             ("version = 9", "a newer one"),
             ("version = 1\nnodez = 3", "line 2"),
             ("version = 1\nlength = \"5 minutes\"", "line 2"),
-            ("version = 1\nfaults = [\n  \"at 1s for 1s: crash n1\",\n  \"at 1s: crash n1\",\n]", "is no fault"),
+            (
+                "version = 1\nfaults = [\n  \"at 1s for 1s: crash n1\",\n  \"at 1s: crash n1\",\n]",
+                "is no fault",
+            ),
             ("version = 1\nnodes = 4\nzones = [0, 1]", "zones has 2 entries"),
             ("version = 1\nnodes = 0", "there are 0 nodes"),
             ("version = 1\nnodes = 1000", "1 to 100"),

@@ -15,9 +15,9 @@ pub mod madnet;
 
 use std::fmt;
 
+pub use godown_core::Moments as CoreMoments;
 use godown_core::id::Life;
 use godown_core::layout::Layout;
-pub use godown_core::Moments as CoreMoments;
 use godown_core::node::Node;
 use godown_core::{Plant, Plants};
 use godown_jepsen::history::History;
@@ -254,7 +254,9 @@ fn call(record: &Record, op: &Op, end_ns: u64) -> story::Called {
         End::Ok if op.act == Act::Read => (story::Outcome::Ok, format!("is shown {:?}", op.shown)),
         End::Ok => (story::Outcome::Ok, "is acknowledged".to_owned()),
         End::Fail(why) => (story::Outcome::Fail, format!("fails: {why}")),
-        End::Unknown(Some(why)) => (story::Outcome::Unknown, format!("does not learn what came of it: {why}")),
+        End::Unknown(Some(why)) => {
+            (story::Outcome::Unknown, format!("does not learn what came of it: {why}"))
+        }
         End::Unknown(None) => (story::Outcome::Unknown, "gets no answer".to_owned()),
     };
     story::Called {

@@ -121,8 +121,7 @@ impl Links {
             return Fate::Cut;
         }
         let usual_ns = self.latency(at);
-        let Troubled { is_lost, extra_ns, is_doubled, is_corrupted } =
-            self.troubled(now_ns, from, to, bytes);
+        let Troubled { is_lost, extra_ns, is_doubled, is_corrupted } = self.troubled(now_ns, from, to, bytes);
         if is_lost {
             return Fate::Lost;
         }
@@ -204,12 +203,7 @@ impl Links {
         }
         if matches!(
             fault.kind,
-            Kind::Slow
-                | Kind::Loss
-                | Kind::Doubling
-                | Kind::Reordering
-                | Kind::Corruption
-                | Kind::Bandwidth
+            Kind::Slow | Kind::Loss | Kind::Doubling | Kind::Reordering | Kind::Corruption | Kind::Bandwidth
         ) {
             let set = |nodes: &[usize]| if nodes.is_empty() { Mask::MAX } else { mask(nodes) };
             let (from, to) = (set(&fault.nodes), set(&fault.to));

@@ -338,8 +338,9 @@ impl<'a> Stepped<'a> {
     /// The one place where events become what they do.
     fn happen(&mut self, now_ns: u64, event: Event) {
         if let Some(node) = event.worker() {
-            let place = &mut self.places[node];
-            if place.pauses > 0 || now_ns < place.busy_ns || !place.waiting.is_empty() {
+            let place = &self.places[node];
+            let is_held = place.pauses > 0 || now_ns < place.busy_ns || !place.waiting.is_empty();
+            if is_held && place.host.is_some() {
                 return self.hold(now_ns, node, event);
             }
         }
@@ -389,7 +390,8 @@ impl<'a> Stepped<'a> {
             Event::Refuse { node, life, ack } => {
                 if self.is_alive(node, life) {
                     self.digest.event(now_ns, node, Happens::Written, b"full");
-                    self.trace.line(now_ns, node, "refused", || (None, format!("refuses {ack:?}: {DISK_FULL}")));
+                    self.trace
+                        .line(now_ns, node, "refused", || (None, format!("refuses {ack:?}: {DISK_FULL}")));
                     self.moments.meet(Moment::WriteRefused);
                     self.input(now_ns, node, ack.failed(DISK_FULL.to_owned()));
                 }
@@ -610,7 +612,8 @@ impl<'a> Stepped<'a> {
         let host = match host {
             Err(failure) if failure.check == Check::Boot && place.troubles.is_damaged => {
                 // What a server does with a store that it cannot read.
-                self.trace.line(now_ns, node, "note", || (None, format!("sets its store aside: {}", failure.says)));
+                self.trace
+                    .line(now_ns, node, "note", || (None, format!("sets its store aside: {}", failure.says)));
                 self.moments.meet(Moment::StoreSetAside);
                 self.replace_disk(node, Disk::default(), Moment::Wiped);
                 let disk = &self.places[node].disk;
@@ -626,7 +629,8 @@ impl<'a> Stepped<'a> {
                     self.lost.extend(place.lived.replace(host.node().life()));
                 }
                 self.digest.event(now_ns, node, Happens::Start, &host.node().life().0.to_le_bytes());
-                self.trace.line(now_ns, node, "start", || (None, format!("starts as {}", host.node().life())));
+                self.trace
+                    .line(now_ns, node, "start", || (None, format!("starts as {}", host.node().life())));
                 self.trace.spell(now_ns, node, "down", false);
                 place.host = Some(host);
                 self.record_states(now_ns, node);
@@ -877,7 +881,8 @@ impl<'a> Stepped<'a> {
             }
             Fate::Sent { first, double, is_corrupted } => {
                 let life = self.places[to].life;
-                for (flight, is_double) in double.map(|double| (double, true)).into_iter().chain([(first, false)])
+                for (flight, is_double) in
+                    double.map(|double| (double, true)).into_iter().chain([(first, false)])
                 {
                     let is_altered = is_corrupted && !is_double;
                     let id = if is_on {
@@ -926,7 +931,8 @@ impl<'a> Stepped<'a> {
             self.digest.event(now_ns, to, Happens::Arrive, &frame);
             match decoded(&frame, self.plants.has(Plant::ChecksumUnchecked)) {
                 Ok(_) if is_altered => {
-                    let says = format!("n{} takes a message from n{} that was altered on its way", to + 1, from + 1);
+                    let says =
+                        format!("n{} takes a message from n{} that was altered on its way", to + 1, from + 1);
                     self.failures.push(Failure::new(Check::Wire, says).on(&[to, from]));
                 }
                 Ok(message) => {
@@ -1134,7 +1140,8 @@ pub(crate) fn quiet_bound(scenario: &Scenario) -> u64 {
 pub(crate) fn alter(frame: &mut [u8], rng: &mut Rng) {
     let bits = frame.len() as u64 * 8;
     let first = rng.below(bits);
-    let mut flip = |bit: u64| frame[usize::try_from(bit / 8).expect("it is below a length")] ^= 1 << (bit % 8);
+    let mut flip =
+        |bit: u64| frame[usize::try_from(bit / 8).expect("it is below a length")] ^= 1 << (bit % 8);
     flip(first);
     // Others that are not the same one.
     for step in 0..rng.below(3) {

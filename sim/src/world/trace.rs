@@ -197,9 +197,8 @@ impl Trace {
             if begins {
                 kept.story.spells.push(Spell { node, from_ns: at_ns, to_ns: u64::MAX, what });
             } else {
-                let is_it = |spell: &&mut Spell| {
-                    spell.node == node && spell.what == what && spell.to_ns == u64::MAX
-                };
+                let is_it =
+                    |spell: &&mut Spell| spell.node == node && spell.what == what && spell.to_ns == u64::MAX;
                 if let Some(spell) = kept.story.spells.iter_mut().rev().find(is_it) {
                     spell.to_ns = at_ns;
                 }
