@@ -1,8 +1,8 @@
 //! A story as a page: one HTML file that draws a run as a space-time diagram, with nothing outside of it.
 //!
-//! The template, its style and its script lie beside this file and are compiled in; the story goes into the page as JSON,
-//! and the script draws it. The page loads nothing, so it can be attached to a report, opened from a disk and read in
-//! ten years. What a story says may come from a client: no text of it is ever taken for markup.
+//! The template, its style and its script lie beside this file and are compiled in; the story goes into the page
+//! as JSON, and the script draws it. The page loads nothing, so it can be attached to a report, opened from a
+//! disk and read in ten years. What a story says may come from a client: no text of it is ever taken for markup.
 
 use crate::story::Story;
 
@@ -24,7 +24,8 @@ pub fn html(story: &Story) -> String {
         ("{{story}}", harmless(&json)),
         ("/* script */", SCRIPT.to_owned()),
     ];
-    let mut page = String::with_capacity(FRAME.len() + fill.iter().map(|(_, text)| text.len()).sum::<usize>());
+    let mut page =
+        String::with_capacity(FRAME.len() + fill.iter().map(|(_, text)| text.len()).sum::<usize>());
     let mut rest = FRAME;
     // Places are looked for in the frame only, so a story may say what a place is called.
     for (place, text) in &fill {
@@ -37,8 +38,8 @@ pub fn html(story: &Story) -> String {
     page
 }
 
-/// JSON that may stand within a script element. There `</script>` would end the element and `<!--` change how its end
-/// is found. JSON has `<` within strings only, where it has a second spelling.
+/// JSON that may stand within a script element. There `</script>` would end the element and `<!--` change how
+/// its end is found. JSON has `<` within strings only, where it has a second spelling.
 fn harmless(json: &str) -> String {
     json.replace('<', "\\u003c")
 }
@@ -100,7 +101,8 @@ mod tests {
 
     /// What a browser takes for the story: the text from the element's beginning to the first end tag.
     fn embedded(page: &str) -> &str {
-        let (_, rest) = page.split_once("<script type=\"application/json\" id=\"story\">").expect("has a story");
+        let (_, rest) =
+            page.split_once("<script type=\"application/json\" id=\"story\">").expect("has a story");
         rest.split_once("</script").expect("the story ends").0
     }
 
