@@ -2,8 +2,8 @@
 //!
 //! The template, its style and its script lie beside this file and are compiled in; the story goes into the
 //! page as JSON, and the script draws it. The page loads nothing, so it can be attached to a report, opened
-//! from a disk and read in ten years. What a story says may come from a client: no text of it is ever taken for
-//! markup.
+//! from a disk and read in ten years. What a story says may come from a client: no text of it is ever taken
+//! for markup.
 
 use crate::story::Story;
 
