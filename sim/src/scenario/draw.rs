@@ -44,6 +44,7 @@ const CHANCES: &[(Kind, u32, u64)] = &[
     (Kind::Crash, 400, 8),
     (Kind::AmbushRead, 250, 4),
     (Kind::AmbushWrite, 420, 8),
+    (Kind::AmbushSync, 250, 6),
     (Kind::Stop, 100, 2),
     (Kind::Pause, 150, 4),
     (Kind::Sluggish, 80, 2),
@@ -73,7 +74,9 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     let losses = losses(rng, weather, replicas, leaves_repair_to_reads);
     // So many copies that one is left.
     w = if weather.is_reckless { w } else { w.max(losses + 1).min(replicas) };
-    let length_ns = rng.magnitude(600, 12_000) * MS;
+    // What is dense is short: faults come while clients call.
+    let density = *rng.pick(&[1, 1, 4, 20]);
+    let length_ns = (rng.magnitude(600, 12_000) * MS / density).max(100 * MS);
     let network = network(rng);
     let disk = disk(rng);
     // Long enough for a write over this network and these disks, mostly.
@@ -85,17 +88,18 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     let sessions = sessions(rng, nodes, length_ns, &Wishes { replicas, w_least, timeout_ns });
     Scenario {
         seed,
-        // Many nodes share many partitions, or most of them would hold nothing.
-        partitions: if nodes <= 7 { 16 } else { 4 * nodes.next_power_of_two() as u32 },
+        // With one partition all keys share a clock. Many nodes share many, or most of them would hold nothing.
+        partitions: if nodes <= 7 { *rng.pick(&[1, 4, 16, 16]) } else { 4 * nodes.next_power_of_two() as u32 },
         replicas,
         r,
         w,
         timeout_ns,
-        sync_every_ns: if leaves_repair_to_reads { SELDOM } else { rng.magnitude(200, 4_000) * MS },
+        sync_every_ns: if leaves_repair_to_reads { SELDOM } else { rng.magnitude(50, 4_000) * MS },
         starts_ready: leaves_repair_to_reads || losses > 0 || rng.chance(700),
         siblings_max: *rng.pick(&[4, 12, 30]),
         sync_objects: *rng.pick(&[1, 2, 128]),
         calls_max: *rng.pick(&[2, 1_024, 1_024, 1_024]),
+        accesses_max: *rng.pick(&[4, 8_192, 8_192, 8_192, 8_192, 8_192]),
         sessions,
         network,
         disk,
@@ -117,27 +121,27 @@ fn zones(rng: &mut Rng, nodes: usize) -> Vec<usize> {
     (0..nodes).map(|node| node % count).collect()
 }
 
-/// Mostly quorums that overlap; sometimes weak ones, which only let reads be stale.
+/// Mostly quorums that overlap, and mostly by one replica: then one mistake shows. Sometimes weak ones, which only let
+/// reads be stale.
 fn quorums(rng: &mut Rng, replicas: usize) -> (usize, usize) {
-    let overlaps = rng.chance(800);
+    let overlaps = rng.chance(850);
+    let is_tight = rng.chance(750);
+    let fits = |sum: usize| match (overlaps, is_tight) {
+        (false, _) => sum <= replicas,
+        (true, true) => sum == replicas + 1,
+        (true, false) => sum > replicas,
+    };
     let pairs: Vec<(usize, usize)> = (1..=replicas)
         .flat_map(|r| (1..=replicas).map(move |w| (r, w)))
-        .filter(|(r, w)| (r + w > replicas) == overlaps)
+        .filter(|(r, w)| fits(r + w))
         .collect();
-    let majority = replicas / 2 + 1;
-    if overlaps && rng.chance(300) {
-        (majority, majority)
-    } else if pairs.is_empty() {
-        (1, 1)
-    } else {
-        *rng.pick(&pairs)
-    }
+    if pairs.is_empty() { (1, 1) } else { *rng.pick(&pairs) }
 }
 
 /// How many nodes lose their disks in this run.
 fn losses(rng: &mut Rng, weather: &Weather, replicas: usize, leaves_repair_to_reads: bool) -> usize {
     let may = |kind: &Kind| weather.faults.as_ref().is_none_or(|kinds| kinds.contains(kind));
-    let (drawn, two) = (rng.chance(280), rng.chance(200));
+    let (drawn, two) = (rng.chance(350), rng.chance(350));
     if weather.is_reckless {
         return 1 + usize::from(two);
     }
@@ -210,8 +214,7 @@ fn sessions(rng: &mut Rng, nodes: usize, length_ns: u64, wishes: &Wishes) -> Vec
         retries: *rng.pick(&[0, 500]),
     };
     let calls = rng.magnitude(10, 60);
-    // Calls that come one upon the other fill a part of the run; spread out they fill all of it.
-    let think_max_ns = (2 * length_ns / calls / *rng.pick(&[1, 1, 4, 20])).max(US);
+    let think_max_ns = (2 * length_ns / calls).max(US);
     let session = |rng: &mut Rng| {
         let node = size(rng, 0, nodes as u64 - 1);
         let call = |rng: &mut Rng| plan(rng, &mix, wishes, &keys, nodes, think_max_ns);
@@ -298,9 +301,18 @@ fn faults(rng: &mut Rng, weather: &Weather, zones: &[usize], losses: usize, leng
     for node in losers {
         for _ in 0..rng.between(1, 3) {
             let kind = *rng.pick(&of_losses);
-            faults.push(one(rng, kind, vec![node], zones.len(), length_ns));
+            let mut loss = one(rng, kind, vec![node], zones.len(), length_ns);
+            // Losses that follow each other closely are the ones that a copy must survive.
+            if let Some(before) = faults.iter().rev().find(|fault| fault.kind.harm() != Harm::None)
+                && before.nodes != loss.nodes
+                && rng.chance(500)
+            {
+                loss.at_ns = before.at_ns + rng.below(2 * before.lasts_ns + MS);
+            }
+            faults.push(loss);
         }
     }
+    faults.retain(|fault| fault.at_ns < length_ns);
     faults.sort_by_key(|fault| fault.at_ns);
     settle(&mut faults, zones.len());
     faults
@@ -386,7 +398,7 @@ fn group(rng: &mut Rng, zones: &[usize]) -> Vec<usize> {
 fn one(rng: &mut Rng, kind: Kind, hit: Vec<usize>, nodes: usize, length_ns: u64) -> Fault {
     let is_brief = match kind {
         // They are back soon, so that somebody asks them before they have caught up.
-        Kind::AmbushRead | Kind::AmbushWrite | Kind::SyncFailure => true,
+        Kind::AmbushRead | Kind::AmbushWrite | Kind::AmbushSync | Kind::SyncFailure => true,
         Kind::Wipe => rng.chance(500),
         _ => false,
     };

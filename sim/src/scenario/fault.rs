@@ -110,6 +110,7 @@ kinds! {
     Crash "crash" Nodes Nothing None "The nodes lose their memory and what their disks had not synced; they start again when it is over.",
     AmbushRead "ambush-read" Nodes Nothing None "The nodes crash right after the next read is answered, and start again after this time.",
     AmbushWrite "ambush-write" Nodes Nothing None "The nodes crash right after the next write is acknowledged, and start again after this time.",
+    AmbushSync "ambush-sync" Nodes Nothing None "Each of the nodes crashes when its next sync is done, before anybody hears of it, and starts again after this time.",
     Stop "stop" Nodes Nothing None "The nodes are stopped in good order, as for an upgrade, and start again when it is over.",
     Pause "pause" Nodes Nothing None "The nodes do nothing; what comes in waits, as during a long collection of garbage.",
     Sluggish "sluggish" Nodes Span None "The nodes take this long over every input.",

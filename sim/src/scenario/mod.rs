@@ -69,6 +69,8 @@ pub struct Scenario {
     pub sync_objects: usize,
     /// Calls in flight on a node.
     pub calls_max: usize,
+    /// Accesses to keys in flight on a node, its clients' and its peers' together.
+    pub accesses_max: usize,
     /// The clients.
     pub sessions: Vec<Session>,
     /// How messages travel when nothing is wrong.
@@ -192,6 +194,7 @@ impl Scenario {
                 siblings: self.siblings_max,
                 sync_objects: self.sync_objects,
                 calls: self.calls_max,
+                peer_requests: self.accesses_max,
                 list_page: 3,
                 ..Limits::default()
             },

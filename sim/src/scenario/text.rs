@@ -130,6 +130,8 @@ struct File {
     sync_objects: usize,
     #[serde(default = "calls", skip_serializing_if = "is_calls")]
     calls_max: usize,
+    #[serde(default = "accesses", skip_serializing_if = "is_accesses")]
+    accesses_max: usize,
     #[serde(default = "late", skip_serializing_if = "is_late")]
     timers_late: ToldSpan,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -217,6 +219,7 @@ defaults! {
     siblings is_siblings: usize = 30;
     sync_objects is_sync_objects: usize = 128;
     calls is_calls: usize = 1_024;
+    accesses is_accesses: usize = 8_192;
     late is_late: ToldSpan = told(US);
 }
 
@@ -269,6 +272,7 @@ pub fn write(kept: &Kept) -> String {
         siblings_max: scenario.siblings_max,
         sync_objects: scenario.sync_objects,
         calls_max: scenario.calls_max,
+        accesses_max: scenario.accesses_max,
         timers_late: told(scenario.late_max_ns),
         walls_ahead: if are_ahead {
             scenario.clocks.iter().map(|clocks| told(clocks.ahead_ns)).collect()
@@ -359,6 +363,7 @@ pub fn read(text: &str) -> Result<Kept, String> {
         siblings_max: file.siblings_max,
         sync_objects: file.sync_objects,
         calls_max: file.calls_max,
+        accesses_max: file.accesses_max,
         sessions: file
             .sessions
             .into_iter()

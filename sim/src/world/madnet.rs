@@ -38,7 +38,7 @@ use crate::disk::Disk;
 use crate::host::{Checks, Host};
 use crate::moment::{Moment, Moments};
 use crate::rng::Rng;
-use crate::scenario::{MS, SECOND, Scenario, US, key_name, node_id, place_of};
+use crate::scenario::{Kind as Fault, MS, SECOND, Scenario, US, key_name, node_id, place_of};
 use crate::workload::{Manner, Todo, Workload};
 
 /// Every send, receive and sleep lasts a millisecond at least, so calls are given so much more time.
@@ -867,11 +867,18 @@ async fn sync(
         let shared = &mut *world.shared();
         let now_ns = shared.now_ns();
         if let Some(fault) = shared.places[node].troubles.sync_failure.take() {
-            if shared.plants.has(Plant::SyncFailureIgnored) {
+            let is_ambush = shared.scenario.faults[fault].kind == Fault::AmbushSync;
+            if is_ambush {
+                // On its disk, and nobody knows.
+                drop(shared.places[node].disk.finish_sync());
+            }
+            if !is_ambush && shared.plants.has(Plant::SyncFailureIgnored) {
                 shared.places[node].disk.set_lying(true);
                 shared.places[node].troubles.lies += 1;
             } else {
-                shared.moments.meet(Moment::SyncFailed);
+                if !is_ambush {
+                    shared.moments.meet(Moment::SyncFailed);
+                }
                 shared.sprung.push((fault, Some(node)));
                 return world.news.notify_one();
             }

@@ -187,6 +187,7 @@ impl Ending<'_> {
         self.failures.extend_from_slice(self.workload.failures());
         let record = self.workload.record();
         self.failures.extend(check::invented::check(record));
+        self.failures.extend(check::bounded::check(self.scenario, record));
         self.failures.extend(check::fresh::check(self.scenario, record));
         let held = check::equal::held(record, self.layout, &self.disks);
         for held in &held {

@@ -7,7 +7,7 @@
 //! much later, when its receiver has long restarted.
 
 use crate::rng::Rng;
-use crate::scenario::{Fault, Kind, Network, SECOND};
+use crate::scenario::{Fault, Kind, MS, Network, SECOND};
 
 /// A set of nodes.
 type Mask = u128;
@@ -127,7 +127,8 @@ impl Links {
         }
         let epoch = self.links[at].epoch;
         let double = is_doubled.then(|| {
-            let late_ns = if self.rng.chance(100) { self.rng.below(3 * SECOND) } else { 0 };
+            // Some doubles come after whatever the first copy led to.
+            let late_ns = if self.rng.chance(300) { self.rng.magnitude(MS, 3 * SECOND) } else { 0 };
             Flight { at_ns: now_ns + late_ns + self.latency(at), epoch }
         });
         Fate::Sent { first: Flight { at_ns: now_ns + usual_ns + extra_ns, epoch }, double, is_corrupted }

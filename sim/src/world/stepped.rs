@@ -579,6 +579,8 @@ impl<'a> Stepped<'a> {
                     self.places[node].busy_ns = now_ns;
                     self.trace.spell(now_ns, node, "slow", false);
                     self.let_go(now_ns, node);
+                    // It may still be at its last input.
+                    self.places[node].excused_ns += fault.amount;
                 }
                 Over::Honest => {
                     if self.places[node].host.is_some() && self.places[node].disk.is_dirty() {
@@ -1041,6 +1043,14 @@ impl<'a> Stepped<'a> {
     fn synced(&mut self, now_ns: u64, node: usize) {
         let place = &mut self.places[node];
         if let Some(fault) = place.troubles.sync_failure.take() {
+            let lasts_ns = self.scenario.faults[fault].lasts_ns;
+            if self.scenario.faults[fault].kind == Kind::AmbushSync {
+                // On its disk, and nobody knows.
+                drop(place.disk.finish_sync());
+                self.trace.line(now_ns, node, "note", || (None, "its sync is done".to_owned()));
+                self.crash(now_ns, node);
+                return self.agenda.push(now_ns + lasts_ns, Event::Restart { node, fault });
+            }
             if self.plants.has(Plant::SyncFailureIgnored) {
                 // The pages count as clean from now on, and are on no disk.
                 place.disk.set_lying(true);
@@ -1049,7 +1059,6 @@ impl<'a> Stepped<'a> {
                 self.moments.meet(Moment::SyncFailed);
                 self.trace.line(now_ns, node, "note", || (None, "a sync failed, which stops it".to_owned()));
                 self.crash(now_ns, node);
-                let lasts_ns = self.scenario.faults[fault].lasts_ns;
                 return self.agenda.push(now_ns + lasts_ns, Event::Restart { node, fault });
             }
         }
@@ -1122,7 +1131,7 @@ pub(crate) fn held(record: &Record, node: usize, disk: &Disk, layout: &Layout) -
 
 /// Faults that begin a second time: when what they wait for happens. Their end follows from that.
 pub(crate) fn waits(kind: Kind) -> bool {
-    kind.is_ambush() || kind == Kind::SyncFailure
+    kind.is_ambush() || matches!(kind, Kind::SyncFailure | Kind::AmbushSync)
 }
 
 /// By how much a call may be answered later than its time is up.

@@ -59,7 +59,7 @@ pub(crate) struct Troubles {
     pub(crate) lies: u32,
     /// Reads that fail, of a thousand.
     pub(crate) read_errors: u32,
-    /// The fault by which the next sync fails.
+    /// The fault by which the next sync fails, or stops the node when it is done.
     pub(crate) sync_failure: Option<usize>,
     /// Whether rows on its disk may not be what was written.
     pub(crate) is_damaged: bool,
@@ -111,7 +111,7 @@ impl Troubles {
             Kind::Stall => self.stall_ns = self.stall_ns.max(now_ns + fault.lasts_ns),
             Kind::Full => self.full += 1,
             Kind::ReadErrors => self.read_errors += permille,
-            Kind::SyncFailure => self.sync_failure = Some(place),
+            Kind::SyncFailure | Kind::AmbushSync => self.sync_failure = Some(place),
             Kind::Rollback => self.snapshots.push((place, disk.snapshot())),
             Kind::Lie => {
                 self.lies += 1;

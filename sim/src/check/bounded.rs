@@ -1,0 +1,63 @@
+//! No key holds more siblings than its coordinators could have let in.
+//!
+//! A coordinator refuses a write to a key that holds as many siblings as it may. Cut off from each other, each of a key's
+//! replicas may let in that many, and what they join to is shown; never more. A node that loses its disk forgets what
+//! it has let in, so runs that lose disks are not judged.
+
+use super::{Check, Failure};
+use crate::record::{Act, End, Record};
+use crate::scenario::{Scenario, span};
+
+/// Judges every read of a run.
+#[must_use]
+pub fn check(scenario: &Scenario, record: &Record) -> Option<Failure> {
+    let most = scenario.replicas * scenario.siblings_max;
+    let reads = record.ops().iter().enumerate().filter(|(_, op)| op.act == Act::Read && op.end == End::Ok);
+    let (place, read) = reads.into_iter().find(|(_, op)| op.shown.len() > most)?;
+    if !scenario.losers().is_empty() {
+        return None;
+    }
+    let says = format!(
+        "{} was read at {} and showed {} siblings; its {} replicas may let in {} each",
+        record.key_name(read.key),
+        span(read.at_ns),
+        read.shown.len(),
+        scenario.replicas,
+        scenario.siblings_max
+    );
+    Some(Failure::new(Check::Bounded, says).on(&[read.node]).about(record.keys()[read.key], vec![place]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Op;
+
+    #[test]
+    fn as_many_siblings_as_all_replicas_let_in_and_no_more() {
+        let scenario = Scenario { siblings_max: 2, ..Scenario::plain() };
+        let judge = |siblings: u64| {
+            let mut record = Record::new(vec![1]);
+            let op = Op {
+                session: 0,
+                process: 0,
+                act: Act::Read,
+                key: 0,
+                node: 0,
+                id: 0,
+                seen: Vec::new(),
+                quorum: 2,
+                at_ns: 0,
+                ended_ns: 0,
+                invoked: 0,
+                completed: 0,
+                end: End::Open,
+                shown: Vec::new(),
+            };
+            let op = record.invoke(op);
+            record.complete(op, 1, End::Ok, (0..siblings).collect());
+            check(&scenario, &record).map(|failure| failure.ops)
+        };
+        assert_eq!((judge(6), judge(7)), (None, Some(vec![0])));
+    }
+}

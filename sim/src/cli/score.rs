@@ -1,0 +1,69 @@
+//! `score`: the simulator's own mark.
+
+use std::process::ExitCode;
+
+use godown_core::Plant;
+use godown_sim::score::{self, BUDGETS, Found};
+use godown_sim::scenario::text;
+
+use super::{bar, cores, processor_seconds, processor_time, say};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Look only for these; may be said more than once.
+    #[arg(long = "plant", value_parser = text::plant)]
+    plants: Vec<Plant>,
+    /// From how many starts each is looked for; the median counts.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    rounds: u64,
+    /// Seeds that each may take in a round; without it each has its own budget.
+    #[arg(long)]
+    budget: Option<u64>,
+    /// Runs at once; as many as there are cores unless said otherwise.
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+pub(crate) fn score(args: &Args) -> Result<ExitCode, String> {
+    let jobs = args.jobs.unwrap_or_else(cores);
+    let wanted = |plant: &Plant| args.plants.is_empty() || args.plants.contains(plant);
+    let plants: Vec<(Plant, u64)> =
+        BUDGETS.iter().copied().filter(|(plant, _)| wanted(plant)).collect();
+    let bar = bar(Some(plants.len() as u64), "{wide_bar} {pos}/{len} {msg}");
+    say("| planted bug | seeds | CPU-seconds | told first by |");
+    say("|---|---|---|---|");
+    let mut all = Vec::new();
+    let mut late = Vec::new();
+    for (plant, budget) in plants {
+        bar.set_message(plant.name());
+        let before = processor_time();
+        let found = score::look_for(plant, args.budget.unwrap_or(budget), args.rounds, jobs);
+        let seconds = processor_seconds(before).map(|seconds| seconds / args.rounds as f64);
+        bar.suspend(|| say(&row(&found, seconds)));
+        bar.inc(1);
+        if found.rounds.first().is_none_or(Option::is_none) {
+            late.push(plant.name());
+        }
+        all.push(found);
+    }
+    bar.finish_and_clear();
+    let found = all.iter().filter(|found| found.is_found()).count();
+    let median = score::median(all.iter().map(Found::median).collect());
+    say(&format!(
+        "\n{} planted bugs, {found} found in every one of {} rounds; half of them within {median} seeds",
+        all.len(),
+        args.rounds
+    ));
+    if !late.is_empty() {
+        say(&format!("not found within their budgets from seed 0: {}", late.join(", ")));
+    }
+    Ok(ExitCode::from(u8::from(!late.is_empty())))
+}
+
+fn row(found: &Found, seconds: Option<f64>) -> String {
+    let checks: Vec<&str> = found.checks().iter().map(|check| check.name()).collect();
+    let misses = found.rounds.iter().filter(|round| round.is_none()).count();
+    let missed = if misses > 0 { format!(" ({misses} rounds found nothing in {})", found.budget) } else { String::new() };
+    let seconds = seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:.2}"));
+    format!("| {} | {}{missed} | {seconds} | {} |", found.plant.name(), found.median(), checks.join(", "))
+}
