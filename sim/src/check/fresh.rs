@@ -6,7 +6,8 @@
 //! those that must be in it (acknowledged before it began, quorums overlapping; and what it shows), and any of those
 //! whose outcome was open. Nothing that it shows may have been replaced by something that must be in it, and
 //! everything that must be in it is shown, or replaced by something that may be. A node whose disk goes back to an earlier
-//! state may answer from there before anybody notices; each such node takes one replica off every overlap. What may be in it is found from the
+//! state may answer from there before anybody notices; it takes one replica off every overlap, and so does each that may
+//! have caught up with it. What may be in it is found from the
 //! youngest operation down, since only younger ones replace older ones.
 
 use super::{Check, Failure};
@@ -60,8 +61,8 @@ fn meets(one: &[u64], other: &[u64]) -> bool {
 /// Judges every read of a run.
 #[must_use]
 pub fn check(scenario: &Scenario, record: &Record) -> Option<Failure> {
-    // A node that answers from its past counts as one that was not there.
-    let replicas = scenario.replicas + scenario.relapsed().len();
+    // A node that answers from its past, or has caught up with one that did, counts as one that was not there.
+    let replicas = scenario.replicas + scenario.unsure();
     (0..record.keys().len()).find_map(|key| {
         let of_key = || record.ops().iter().filter(|op| op.key == key);
         let changes: Vec<&Op> = of_key().filter(|op| op.act != Act::Read).collect();

@@ -84,6 +84,12 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     // Where rounds of anti-entropy are seldom, none should fail for a straggler.
     let timeout_min_ns = if leaves_repair_to_reads { 25 * network.latency_max_ns } else { 0 };
     let timeout_ns = (usual_ns * rng.between(1, 4)).clamp(timeout_min_ns.max(20 * MS), 2 * SECOND);
+    let sync_every_ns = match rng.magnitude(50, 4_000) * MS {
+        _ if leaves_repair_to_reads => SELDOM,
+        // So often that nodes catch up while clients call, and that logs are dropped before a disk goes back.
+        _ if rng.chance(if losses > 0 { 700 } else { 150 }) => (length_ns / rng.between(6, 40)).max(10 * MS),
+        usual_ns => usual_ns,
+    };
     let w_least = if losses > 0 && !weather.is_reckless { w } else { 1 };
     let sessions = sessions(rng, nodes, length_ns, &Wishes { replicas, w_least, timeout_ns });
     Scenario {
@@ -94,7 +100,7 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
         r,
         w,
         timeout_ns,
-        sync_every_ns: if leaves_repair_to_reads { SELDOM } else { rng.magnitude(50, 4_000) * MS },
+        sync_every_ns,
         starts_ready: leaves_repair_to_reads || losses > 0 || rng.chance(700),
         siblings_max: *rng.pick(&[4, 12, 30]),
         sync_objects: *rng.pick(&[1, 2, 128]),
@@ -402,9 +408,12 @@ fn one(rng: &mut Rng, kind: Kind, hit: Vec<usize>, nodes: usize, length_ns: u64)
         Kind::Wipe => rng.chance(500),
         _ => false,
     };
+    // A disk that goes back far has missed deletes, too.
+    let goes_far = kind == Kind::Rollback && rng.chance(600);
     let brief_max_ns = rng.magnitude(2, 100) * MS;
     let lasts_ns =
         if is_brief { rng.between(MS, brief_max_ns) } else { rng.between(length_ns / 50, length_ns / 3) };
+    let lasts_ns = if goes_far { rng.between(length_ns / 3, length_ns * 9 / 10) } else { lasts_ns };
     let (from, to) = match kind.aim() {
         Aim::All => (Vec::new(), Vec::new()),
         Aim::Nodes => (hit, Vec::new()),

@@ -3,7 +3,9 @@
 //! An acknowledged write is on W disks. If fewer than W nodes ever lose what their disks hold, one copy is left, and
 //! the others are refilled from it. So the nodes that lose disks, over the whole run, must be fewer than the weakest
 //! W that any write asks for; a node may lose its disk more than once. A write that asks for fewer copies than the
-//! cluster's W is outside of what an empty node waits for before it serves, so there may be none beside such a loss. What
+//! cluster's W is outside of what an empty node waits for before it serves, so there may be none beside such a loss. A
+//! node that goes back to an earlier state without knowing answers reads from there, and others that lost their disks may
+//! catch up with it: such a run promises fresh reads only where quorums overlap in as many more nodes. What
 //! goes through on a disk that claims to hold what it does not hold is beyond any quorum: what a clock covers is
 //! taken for seen, and such a disk makes others forget.
 
@@ -18,6 +20,13 @@ impl Scenario {
     pub fn losers(&self) -> BTreeSet<usize> {
         let harms = self.faults.iter().filter(|fault| fault.kind.harm() != Harm::None);
         harms.flat_map(|fault| fault.nodes.iter().copied()).collect()
+    }
+
+    /// How many nodes may answer a read without what they should have: those that have gone back, and those that may
+    /// have caught up with them.
+    #[must_use]
+    pub fn unsure(&self) -> usize {
+        if self.relapsed().is_empty() { 0 } else { self.losers().len() }
     }
 
     /// The nodes that may answer for a while from a past that they do not know to be one.
