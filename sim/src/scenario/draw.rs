@@ -69,11 +69,15 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     let nodes = size(rng, *weather.nodes.start() as u64, (*weather.nodes.end()).min(NODES_MAX) as u64);
     let zones = zones(rng, nodes);
     let replicas = (*rng.pick(&[2, 3, 3, 3, 3, 3, 4, 5])).min(nodes);
-    let (r, mut w) = quorums(rng, replicas);
+    let (mut r, mut w) = quorums(rng, replicas);
     let leaves_repair_to_reads = rng.chance(150);
     let losses = losses(rng, weather, replicas, leaves_repair_to_reads);
     // So many copies that one is left.
-    w = if weather.is_reckless { w } else { w.max(losses + 1).min(replicas) };
+    if losses > 0 && !weather.is_reckless {
+        w = w.max(losses + 1).min(replicas);
+        // No more overlap than is needed.
+        r = if rng.chance(600) { (replicas + 1 - w).max(1) } else { r };
+    }
     // What is dense is short: faults come while clients call.
     let density = *rng.pick(&[1, 1, 4, 20]);
     let length_ns = (rng.magnitude(600, 12_000) * MS / density).max(100 * MS);
@@ -293,6 +297,7 @@ fn faults(rng: &mut Rng, weather: &Weather, zones: &[usize], losses: usize, leng
     }
     // Who loses a disk may lose it again, and in another way.
     let mut losers: Vec<usize> = Vec::new();
+    let are_twins = losses > 1 && may(Kind::Wipe) && rng.chance(400);
     while losers.len() < losses {
         let node = size(rng, 0, zones.len() as u64 - 1);
         if !losers.contains(&node) {
@@ -304,8 +309,16 @@ fn faults(rng: &mut Rng, weather: &Weather, zones: &[usize], losses: usize, leng
     if weather.is_reckless {
         of_losses.extend(BEYOND);
     }
+    if are_twins {
+        // Several disks at once, as when a rack burns.
+        let at_ns = rng.below(length_ns * 8 / 10);
+        for node in &losers {
+            let at_ns = at_ns + rng.below(5 * MS);
+            faults.push(Fault { at_ns, ..one(rng, Kind::Wipe, vec![*node], zones.len(), length_ns) });
+        }
+    }
     for node in losers {
-        for _ in 0..rng.between(1, 3) {
+        for _ in 0..rng.between(u64::from(!are_twins), 3) {
             let kind = *rng.pick(&of_losses);
             let mut loss = one(rng, kind, vec![node], zones.len(), length_ns);
             // Losses that follow each other closely are the ones that a copy must survive.
