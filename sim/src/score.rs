@@ -132,10 +132,17 @@ pub fn look_for(plant: Plant, budget: u64, rounds: u64, jobs: usize) -> Found {
     let round = |round: u64| {
         let first = round * ROUND;
         let mut found = None;
-        campaign::run(first..first + budget, &Weather::default(), &options, jobs, || true, |outcome| {
-            found = outcome.broke().map(|check| (outcome.seed - first + 1, check));
-            found.is_none()
-        });
+        campaign::run(
+            first..first + budget,
+            &Weather::default(),
+            &options,
+            jobs,
+            || true,
+            |outcome| {
+                found = outcome.broke().map(|check| (outcome.seed - first + 1, check));
+                found.is_none()
+            },
+        );
         found
     };
     Found { plant, budget, rounds: (0..rounds).map(round).collect() }

@@ -85,7 +85,7 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
         }
         // Small scenarios are quick, and have little else that luck could change.
         let calls: usize = candidate.sessions.iter().map(|session| session.calls.len()).sum();
-        let luck = if calls <= 20 { 12 } else { 3 };
+        let luck = if calls <= 20 { 40 } else { 4 };
         let seeds = std::iter::once(self.best.seed).chain(1..=luck);
         for seed in seeds {
             if self.is_over() {
@@ -145,11 +145,7 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
     }
 
     /// Removes parts of a list in ever smaller pieces. `without` gives the scenario without the parts from one place on.
-    fn remove(
-        &mut self,
-        count: impl Fn(&Scenario) -> usize,
-        without: impl Fn(&mut Scenario, usize, usize),
-    ) {
+    fn remove(&mut self, count: impl Fn(&Scenario) -> usize, without: impl Fn(&mut Scenario, usize, usize)) {
         let mut piece = count(&self.best).div_ceil(2).max(1);
         loop {
             let mut at = 0;
@@ -317,7 +313,9 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
                 self.keep_with(|scenario| {
                     scenario.faults[fault].lasts_ns = round(scenario.faults[fault].lasts_ns);
                 });
-                self.keep_with(|scenario| scenario.faults[fault].amount = round(scenario.faults[fault].amount));
+                self.keep_with(|scenario| {
+                    scenario.faults[fault].amount = round(scenario.faults[fault].amount)
+                });
             }
             for (session, call) in places(&self.best) {
                 self.keep_with(|scenario| {
@@ -384,8 +382,7 @@ mod tests {
         let mut scenario = Scenario::plain();
         scenario.zones = vec![0; 4];
         scenario.clocks = vec![Clocks::default(); 4];
-        scenario.sessions =
-            vec![Session { node: 3, calls: vec![] }, Session { node: 1, calls: vec![] }];
+        scenario.sessions = vec![Session { node: 3, calls: vec![] }, Session { node: 1, calls: vec![] }];
         scenario.faults = ["crash n2", "crash n2 n4", "loss n2 by 5 permille", "loss by 5 permille"]
             .map(|text| format!("at 0s for 1s: {text}").parse().expect("a fault"))
             .into();

@@ -1,5 +1,7 @@
 //! The command line: what it prints, how it ends, and what it says to bad input.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 fn sim(args: &[&str]) -> Output {
@@ -8,6 +10,10 @@ fn sim(args: &[&str]) -> Output {
 
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
@@ -75,6 +81,151 @@ fn the_planted_bugs_are_listed_with_what_they_do() {
     }
 }
 
+/// A folder of this test's own, gone when it is done.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("godown-sim-{name}-{}", std::process::id()));
+        _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("it can be made");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_failing_seed_is_shrunk_kept_replayed_and_drawn() {
+    let scratch = Scratch::new("shrink");
+    let (kept, page) = (scratch.file("kept.toml"), scratch.file("page.html"));
+    let shrunk = sim(&["shrink", "0", "--plant", "ack-shows-unseen", "--save", &kept, "--about", "a test"]);
+    assert!(shrunk.status.success(), "{}", out(&shrunk));
+    assert!(out(&shrunk).contains("shrunk to "), "{}", out(&shrunk));
+    let replayed = sim(&["replay", &kept, "--html", &page]);
+    assert_eq!(replayed.status.code(), Some(1), "the file names the planted bug: {}", out(&replayed));
+    assert!(fs::read_to_string(&kept).expect("it was written").contains("about = \"a test\""));
+    let html = fs::read_to_string(&page).expect("it was written");
+    assert!(html.contains("</html>") && html.contains("ack-shows-unseen"), "{} bytes", html.len());
+    let forked = sim(&["fork", &kept, "--at", "0s", "--at", "100s", "--forks", "5"]);
+    let text = out(&forked);
+    assert_eq!(forked.status.code(), Some(1), "{text}");
+    let last = text.lines().last().expect("a line");
+    assert!(last.contains("100.0 %"), "at the end it is inevitable: {text}");
+    assert!(sim(&["fork", "7", "--forks", "1"]).status.success(), "nothing to look for");
+}
+
+#[test]
+fn a_campaign_is_kept_taken_up_again_and_added_up() {
+    let scratch = Scratch::new("folder");
+    let runs = scratch.file("runs");
+    let first = sim(&[
+        "run",
+        "--seeds",
+        "0..6",
+        "--run-dir",
+        &runs,
+        "--plant",
+        "ack-shows-unseen",
+        "--failures-max",
+        "1",
+        "--jobs",
+        "1",
+    ]);
+    assert_eq!(first.status.code(), Some(1), "{}", out(&first));
+    let lines = || fs::read_to_string(format!("{runs}/seeds.jsonl")).expect("it is there");
+    assert_eq!(lines().lines().count(), 1, "{}", lines());
+    assert!(fs::metadata(format!("{runs}/failures/seed-0.toml")).is_ok());
+    // As if the machine had stopped in the middle of a line.
+    fs::write(format!("{runs}/seeds.jsonl"), lines() + "{\"seed\": 1, \"dig").expect("it can be written");
+    let args = ["run", "--seeds", "0..6", "--run-dir", &runs, "--plant", "ack-shows-unseen"];
+    let again = sim(&args);
+    assert_eq!(again.status.code(), Some(2), "it is there already");
+    assert!(err(&again).contains("--resume"), "{}", err(&again));
+    let resumed = sim(&[&args[..], &["--resume"]].concat());
+    assert!(out(&resumed).contains("1 of these seeds were run before"), "{}", out(&resumed));
+    let seeds: Vec<String> = lines().lines().map(|line| line[..9].to_owned()).collect();
+    assert_eq!(seeds, (0..6).map(|seed| format!("{{\"seed\":{seed}")).collect::<Vec<_>>());
+    let summed = sim(&["sum", &runs]);
+    assert!(
+        out(&summed).lines().last().is_some_and(|line| line.starts_with("6 seeds, ")),
+        "{}",
+        out(&summed)
+    );
+    let other = sim(&["run", "--seeds", "0..7", "--run-dir", &runs, "--resume"]);
+    assert!(err(&other).contains("holds another campaign"), "{}", err(&other));
+    fs::write(format!("{runs}/seeds.jsonl"), "nonsense\n").expect("it can be written");
+    assert!(err(&sim(&["sum", &runs])).contains("seeds.jsonl, line 1"));
+}
+
+#[test]
+fn shards_are_the_whole_together() {
+    let scratch = Scratch::new("shards");
+    let (one, two) = (scratch.file("one"), scratch.file("two"));
+    for (shard, folder) in [("0/2", &one), ("1/2", &two)] {
+        assert!(sim(&["run", "--seeds", "0..7", "--shard", shard, "--run-dir", folder]).status.success());
+    }
+    let summed = out(&sim(&["sum", &one, &two]));
+    let whole = out(&sim(&["run", "--seeds", "0..7"]));
+    let sums = |text: &str| {
+        let last = text.lines().last().unwrap_or_default();
+        last.split(';').take(2).collect::<Vec<_>>().join(";")
+    };
+    assert_eq!(sums(&summed), sums(&whole));
+    assert!(err(&sim(&["sum", &one, &one])).contains("in another folder"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_campaign_says_what_it_has_done() {
+    use std::io::BufRead as _;
+    let scratch = Scratch::new("interrupted");
+    let runs = scratch.file("runs");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_godown-sim"))
+        .args(["run", "--minutes", "60", "--run-dir", &runs, "--plant", "ack-shows-unseen"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the simulator starts");
+    let mut lines = std::io::BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    // The first failing seed shows that it is under way.
+    assert!(lines.next().is_some());
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("kill is there").success());
+    let rest: Vec<String> = lines.map(|line| line.expect("text")).collect();
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    assert!(rest.last().is_some_and(|line| line.starts_with("interrupted: ")), "{rest:?}");
+    let kept = fs::read_to_string(format!("{runs}/seeds.jsonl")).expect("it is there").lines().count();
+    let sum = &rest[rest.len() - 2];
+    assert!(sum.starts_with(&format!("{kept} seeds, ")), "{kept} lines are kept: {sum}");
+}
+
+#[test]
+fn faults_and_nodes_can_be_chosen() {
+    let told = out(&sim(&["replay", "3", "--nodes", "9", "--faults", "wipe,partition"]));
+    assert!(told.starts_with("seed 3: 9 nodes"), "{told}");
+    let kinds: Vec<&str> =
+        told.lines().filter_map(|line| line.trim().strip_prefix("at ")?.split(": ").nth(1)).collect();
+    assert!(kinds.iter().all(|kind| kind.starts_with("wipe") || kind.starts_with("partition")), "{told}");
+    assert!(!kinds.is_empty(), "{told}");
+}
+
+#[test]
+fn a_reckless_campaign_succeeds_when_losses_are_seen() {
+    let output = sim(&["run", "--seeds", "0..60", "--reckless"]);
+    assert!(output.status.success(), "{}", out(&output));
+    assert!(out(&output).contains("--reckless"), "{}", out(&output));
+    let calm = sim(&["run", "--seeds", "0..2", "--reckless", "--faults", "pause"]);
+    assert!(out(&calm).contains("none was seen to lose") || calm.status.success(), "{}", out(&calm));
+}
+
 #[test]
 fn bad_input_is_told_with_the_choices() {
     let cases = [
@@ -84,6 +235,17 @@ fn bad_input_is_told_with_the_choices() {
         (&["run", "--seeds", "0..1", "--world", "flat"], "there are stepped and madnet"),
         (&["run", "--seeds", "0..1", "--plant", "no-bug"], "ack-before-sync"),
         (&["run", "--seeds", "0..1", "--check", "never"], "every or sampled"),
+        (&["run"], "--minutes 5"),
+        (&["run", "--seeds", "0..1", "--minutes", "0"], "more than 0"),
+        (&["run", "--seeds", "0..1", "--shard", "2/2"], "is no shard"),
+        (&["run", "--seeds", "0..1", "--nodes", "2"], "3 at least"),
+        (&["run", "--seeds", "0..1", "--nodes", "few"], "is no number of nodes"),
+        (&["run", "--seeds", "0..1", "--faults", "rain"], "there are partition"),
+        (&["replay", "no-such-file.toml"], "neither a seed nor a scenario"),
+        (&["shrink", "7"], "breaks no check"),
+        (&["fork", "7", "--at", "soon"], "is no span of time"),
+        (&["sum", "no-such-folder"], "is no run folder"),
+        (&["score", "--plant", "no-bug"], "ack-before-sync"),
     ];
     for (args, words) in cases {
         let output = sim(args);

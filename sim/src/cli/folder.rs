@@ -59,10 +59,7 @@ impl Line {
             events: outcome.events,
             calls: outcome.calls,
             simulated_ns: outcome.simulated_ns,
-            met: (
-                super::run::world_moments(outcome).collect(),
-                super::run::core_moments(outcome).collect(),
-            ),
+            met: (super::run::world_moments(outcome).collect(), super::run::core_moments(outcome).collect()),
             broke: outcome
                 .failures
                 .iter()
@@ -92,7 +89,9 @@ impl Folder {
         let mut lines = Vec::new();
         if campaign.exists() {
             if !resumes {
-                return Err(format!("{told} holds a campaign already: say --resume to go on with it, or name another folder"));
+                return Err(format!(
+                    "{told} holds a campaign already: say --resume to go on with it, or name another folder"
+                ));
             }
             let before = asked_in(path)?;
             if before != *asked {
@@ -106,8 +105,12 @@ impl Folder {
             let whole: String = lines.iter().map(line_text).collect();
             fs::write(&seeds, whole).map_err(|error| cannot("cannot write seeds.jsonl", error))?;
         } else {
-            if path.exists() && path.read_dir().map_err(|error| cannot("cannot be read", error))?.next().is_some() {
-                return Err(format!("{told} is there, is not empty and holds no campaign: name another folder"));
+            if path.exists()
+                && path.read_dir().map_err(|error| cannot("cannot be read", error))?.next().is_some()
+            {
+                return Err(format!(
+                    "{told} is there, is not empty and holds no campaign: name another folder"
+                ));
             }
             fs::create_dir_all(path.join("failures")).map_err(|error| cannot("cannot be made", error))?;
             let text = serde_json::to_string_pretty(asked).expect("it is plain data");
@@ -123,9 +126,18 @@ impl Folder {
     ///
     /// # Errors
     /// In words: the disk may be full. What was written before stays.
-    pub(crate) fn write(&mut self, line: &Line, outcome: &Outcome, scenario: impl FnOnce() -> Kept) -> Result<(), String> {
+    pub(crate) fn write(
+        &mut self,
+        line: &Line,
+        outcome: &Outcome,
+        scenario: impl FnOnce() -> Kept,
+    ) -> Result<(), String> {
         let failed = |error: std::io::Error| {
-            format!("{}: seed {} could not be written down: {error}; all before it are", self.path.display(), outcome.seed)
+            format!(
+                "{}: seed {} could not be written down: {error}; all before it are",
+                self.path.display(),
+                outcome.seed
+            )
         };
         self.seeds.write_all(line_text(line).as_bytes()).map_err(failed)?;
         if !outcome.failures.is_empty() && self.failures < FAILURES_KEPT {
@@ -172,7 +184,8 @@ pub(crate) fn asked_in(path: &Path) -> Result<Asked, String> {
     let told = file.display();
     let text = fs::read_to_string(&file)
         .map_err(|error| format!("{} is no run folder: {told} cannot be read: {error}", path.display()))?;
-    let version = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|value| value["version"].as_u64());
+    let version =
+        serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|value| value["version"].as_u64());
     if let Some(version) = version.filter(|version| *version != u64::from(VERSION)) {
         return Err(format!("{told} has version {version}; this build reads {VERSION}"));
     }

@@ -138,9 +138,8 @@ pub(crate) fn source(what: &str, drawn: &Drawn) -> Result<Source, String> {
         return Ok(Source { scenario: draw::draw(seed, &drawn.weather()), kept: None });
     }
     let path = Path::new(what);
-    let cannot = |error: std::io::Error| {
-        format!("{what} is neither a seed nor a scenario that can be read: {error}")
-    };
+    let cannot =
+        |error: std::io::Error| format!("{what} is neither a seed nor a scenario that can be read: {error}");
     let mut text = String::new();
     let file = File::open(path).map_err(cannot)?;
     file.take(text::BYTES_MAX + 1).read_to_string(&mut text).map_err(cannot)?;

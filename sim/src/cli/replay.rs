@@ -77,10 +77,7 @@ fn kept(scenario: &Scenario, kept: &Option<Kept>) -> Kept {
 }
 
 /// Writes a file, and says what went wrong if anything did.
-fn write(
-    path: &str,
-    content: impl FnOnce(BufWriter<File>) -> std::io::Result<()>,
-) -> Result<(), String> {
+fn write(path: &str, content: impl FnOnce(BufWriter<File>) -> std::io::Result<()>) -> Result<(), String> {
     let written = File::create(path).and_then(|file| content(BufWriter::new(file)));
     written.map_err(|error| format!("{path} could not be written: {error}"))
 }

@@ -140,9 +140,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let bar = bar(left, "{wide_bar} {pos}/{len} seeds, {per_sec}, {eta} to go");
     let is_interrupted = interruption()?;
     let until = args.minutes.map(|minutes| Instant::now() + minutes);
-    let go_on = || {
-        !is_interrupted.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until)
-    };
+    let go_on =
+        || !is_interrupted.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until);
     let (before, mut broken) = (processor_time(), None);
     let resumed = sum.seeds;
     let options = args.how.options(false);

@@ -3,10 +3,15 @@
 use std::process::ExitCode;
 
 use godown_core::Plant;
+use godown_sim::scenario::{Scenario, text};
 use godown_sim::score::{self, BUDGETS, Found};
-use godown_sim::scenario::text;
+use godown_sim::shrink;
+use godown_sim::world::Options;
 
 use super::{bar, cores, processor_seconds, processor_time, say};
+
+/// Runs that shrinking may take for each bug.
+const SHRINK_RUNS: u64 = 10_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,6 +24,9 @@ pub(crate) struct Args {
     /// Seeds that each may take in a round; without it each has its own budget.
     #[arg(long)]
     budget: Option<u64>,
+    /// Shrink what found each first, and tell how many faults and calls are left.
+    #[arg(long)]
+    shrink: bool,
     /// Runs at once; as many as there are cores unless said otherwise.
     #[arg(long)]
     jobs: Option<usize>,
@@ -27,19 +35,28 @@ pub(crate) struct Args {
 pub(crate) fn score(args: &Args) -> Result<ExitCode, String> {
     let jobs = args.jobs.unwrap_or_else(cores);
     let wanted = |plant: &Plant| args.plants.is_empty() || args.plants.contains(plant);
-    let plants: Vec<(Plant, u64)> =
-        BUDGETS.iter().copied().filter(|(plant, _)| wanted(plant)).collect();
+    let plants: Vec<(Plant, u64)> = BUDGETS.iter().copied().filter(|(plant, _)| wanted(plant)).collect();
     let bar = bar(Some(plants.len() as u64), "{wide_bar} {pos}/{len} {msg}");
-    say("| planted bug | seeds | CPU-seconds | told first by |");
-    say("|---|---|---|---|");
+    let (title, line) = if args.shrink { (" shrunk to |", "---|") } else { ("", "") };
+    say(&format!("| planted bug | seeds | CPU-seconds | told first by |{title}"));
+    say(&format!("|---|---|---|---|{line}"));
     let mut all = Vec::new();
+    let (mut faults, mut calls) = (Vec::new(), Vec::new());
     let mut late = Vec::new();
     for (plant, budget) in plants {
         bar.set_message(plant.name());
         let before = processor_time();
         let found = score::look_for(plant, args.budget.unwrap_or(budget), args.rounds, jobs);
         let seconds = processor_seconds(before).map(|seconds| seconds / args.rounds as f64);
-        bar.suspend(|| say(&row(&found, seconds)));
+        let mut told = row(&found, seconds);
+        if args.shrink {
+            let sizes = shrunk(&found);
+            faults.extend(sizes.map(|(faults, _)| faults as u64));
+            calls.extend(sizes.map(|(_, calls)| calls as u64));
+            told += &sizes
+                .map_or(" |".to_owned(), |(faults, calls)| format!(" {faults} faults, {calls} calls |"));
+        }
+        bar.suspend(|| say(&told));
         bar.inc(1);
         if found.rounds.first().is_none_or(Option::is_none) {
             late.push(plant.name());
@@ -54,16 +71,34 @@ pub(crate) fn score(args: &Args) -> Result<ExitCode, String> {
         all.len(),
         args.rounds
     ));
+    if args.shrink {
+        let (faults, calls) = (score::median(faults), score::median(calls));
+        say(&format!(
+            "half of the shrunk scenarios have at most {faults} faults, and half at most {calls} calls"
+        ));
+    }
     if !late.is_empty() {
         say(&format!("not found within their budgets from seed 0: {}", late.join(", ")));
     }
     Ok(ExitCode::from(u8::from(!late.is_empty())))
 }
 
+/// How many faults and calls are left of what found the bug first.
+fn shrunk(found: &Found) -> Option<(usize, usize)> {
+    let (seeds, check) = found.rounds.first().copied().flatten()?;
+    let options = Options { plants: vec![found.plant], ..Options::default() };
+    let small = shrink::shrink(&Scenario::draw(seeds - 1), &options, check, SHRINK_RUNS, |_| true);
+    Some((small.faults.len(), small.sessions.iter().map(|session| session.calls.len()).sum()))
+}
+
 fn row(found: &Found, seconds: Option<f64>) -> String {
     let checks: Vec<&str> = found.checks().iter().map(|check| check.name()).collect();
     let misses = found.rounds.iter().filter(|round| round.is_none()).count();
-    let missed = if misses > 0 { format!(" ({misses} rounds found nothing in {})", found.budget) } else { String::new() };
+    let missed = if misses > 0 {
+        format!(" ({misses} rounds found nothing in {})", found.budget)
+    } else {
+        String::new()
+    };
     let seconds = seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:.2}"));
     format!("| {} | {}{missed} | {seconds} | {} |", found.plant.name(), found.median(), checks.join(", "))
 }

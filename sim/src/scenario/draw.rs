@@ -99,7 +99,11 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     Scenario {
         seed,
         // With one partition all keys share a clock. Many nodes share many, or most of them would hold nothing.
-        partitions: if nodes <= 7 { *rng.pick(&[1, 4, 16, 16]) } else { 4 * nodes.next_power_of_two() as u32 },
+        partitions: if nodes <= 7 {
+            *rng.pick(&[1, 4, 16, 16])
+        } else {
+            4 * nodes.next_power_of_two() as u32
+        },
         replicas,
         r,
         w,
