@@ -8,7 +8,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use cli::{fork, replay, run, score, shrink};
+use cli::{replay, run, score, shrink};
 use godown_core::Plant;
 use godown_sim::scenario::Kind;
 use godown_sim::scenario::fault::Harm;
@@ -31,8 +31,6 @@ enum Command {
     Run(run::Args),
     /// Run one seed or scenario, and tell what it is and what came of it.
     Replay(replay::Args),
-    /// Run a failing seed or scenario to a moment, and go on from there many times with other luck.
-    Fork(fork::Args),
     /// Cut a failing seed or scenario down to what it fails by.
     Shrink(shrink::Args),
     /// Look for every planted bug, and tell how long each took.
@@ -53,7 +51,6 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
-        Command::Fork(args) => fork::fork(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Score(args) => score::score(&args),
         Command::Sum { folders } => run::sum(&folders),

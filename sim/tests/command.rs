@@ -115,12 +115,12 @@ fn a_failing_seed_is_shrunk_kept_replayed_and_drawn() {
     assert!(fs::read_to_string(&kept).expect("it was written").contains("about = \"a test\""));
     let html = fs::read_to_string(&page).expect("it was written");
     assert!(html.contains("</html>") && html.contains("ack-shows-unseen"), "{} bytes", html.len());
-    let forked = sim(&["fork", &kept, "--at", "0s", "--at", "100s", "--forks", "5"]);
+    let forked = sim(&["replay", &kept, "--fork", "0s", "--fork", "100s", "--forks", "5"]);
     let text = out(&forked);
     assert_eq!(forked.status.code(), Some(1), "{text}");
     let last = text.lines().last().expect("a line");
     assert!(last.contains("100.0 %"), "at the end it is inevitable: {text}");
-    assert!(sim(&["fork", "7", "--forks", "1"]).status.success(), "nothing to look for");
+    assert!(out(&sim(&["replay", "7", "--fork", "all"])).contains("no failure to look for"));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn bad_input_is_told_with_the_choices() {
         (&["run", "--seeds", "0..1", "--faults", "rain"], "there are partition"),
         (&["replay", "no-such-file.toml"], "neither a seed nor a scenario"),
         (&["shrink", "7"], "breaks no check"),
-        (&["fork", "7", "--at", "soon"], "is no span of time"),
+        (&["replay", "7", "--fork", "soon"], "or all"),
         (&["sum", "no-such-folder"], "is no run folder"),
         (&["score", "--plant", "no-bug"], "ack-before-sync"),
     ];

@@ -8,9 +8,9 @@ use godown_sim::campaign;
 use godown_sim::page;
 use godown_sim::scenario::text::{self, Kept};
 use godown_sim::scenario::{SECOND, Scenario};
-use godown_sim::world::Outcome;
+use godown_sim::world::{Outcome, World};
 
-use super::{Drawn, How, options, source};
+use super::{Drawn, How, fork, options, source};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,9 +32,19 @@ pub(crate) struct Args {
     /// Write the scenario as text to this file.
     #[arg(long)]
     save: Option<String>,
+    /// Go on from this moment (1.2s since the run began, or all for 17 moments) many times with other luck, and tell
+    /// how often the failure still happens; may be said more than once.
+    #[arg(long, value_parser = fork::at)]
+    fork: Vec<fork::At>,
+    /// How many forks at each moment.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    forks: u64,
 }
 
 pub(crate) fn replay(args: &Args) -> Result<ExitCode, String> {
+    if !args.fork.is_empty() && args.how.world != World::Stepped {
+        return Err("only the stepped world can be forked: leave --world out".to_owned());
+    }
     let source = source(&args.what, &args.drawn)?;
     let scenario = &source.scenario;
     let is_traced = args.trace || args.history.is_some() || args.html.is_some();
@@ -45,6 +55,10 @@ pub(crate) fn replay(args: &Args) -> Result<ExitCode, String> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     _ = tell(&mut out, scenario, &outcome, args.trace, &last_events.unwrap_or_default())
         .and_then(|()| out.flush());
+    drop(out);
+    if !args.fork.is_empty() {
+        fork::fork(scenario, &options, &outcome, &args.fork, args.forks);
+    }
     if let Some(traced) = &outcome.traced {
         if let Some(path) = &args.history {
             write(path, |file| traced.history.to_lines(file))?;

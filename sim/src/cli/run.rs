@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use godown_core::Moment as CoreMoment;
 use godown_sim::campaign;
@@ -15,6 +15,7 @@ use godown_sim::scenario::draw;
 use godown_sim::scenario::{SECOND, Weather};
 use godown_sim::world::{Outcome, World};
 
+use super::deadline::Deadline;
 use super::folder::{self, Asked, Folder, Line};
 use super::{Drawn, How, bar, cores, processor_seconds, processor_time, say};
 
@@ -114,7 +115,6 @@ pub(crate) fn core_moments(outcome: &Outcome) -> impl Iterator<Item = u32> {
     (0_u32..).zip(CoreMoment::ALL).filter(move |(_, moment)| met.has(**moment)).map(|(place, _)| place)
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a campaign lasts is outside of every run")]
 pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let seeds = args.seeds.unwrap_or(Seeds { first: 0, end: None });
     if seeds.end.is_none() && args.minutes.is_none() {
@@ -139,9 +139,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     let left = seeds.end.map(|end| (end - seeds.first).div_ceil(shards).saturating_sub(sum.seeds));
     let bar = bar(left, "{wide_bar} {pos}/{len} seeds, {per_sec}, {eta} to go");
     let is_interrupted = interruption()?;
-    let until = args.minutes.map(|minutes| Instant::now() + minutes);
-    let go_on =
-        || !is_interrupted.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until);
+    let deadline = Deadline::after(args.minutes);
+    let go_on = || !is_interrupted.load(Ordering::Relaxed) && !deadline.is_over();
     let (before, mut broken) = (processor_time(), None);
     let resumed = sum.seeds;
     let options = args.how.options(false);

@@ -148,10 +148,8 @@ impl Links {
                 Kind::Loss => troubled.is_lost |= self.rng.chance(permille),
                 Kind::Doubling => troubled.is_doubled |= self.rng.chance(permille),
                 Kind::Corruption => troubled.is_corrupted |= self.rng.chance(permille),
-                Kind::Reordering => {
-                    if self.rng.chance(REORDERED) {
-                        troubled.extra_ns += self.rng.between(0, amount);
-                    }
+                Kind::Reordering if self.rng.chance(REORDERED) => {
+                    troubled.extra_ns += self.rng.between(0, amount);
                 }
                 Kind::Bandwidth => {
                     let link = &mut self.links[from * self.nodes + to];

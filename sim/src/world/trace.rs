@@ -2,10 +2,12 @@
 //!
 //! Both are made only when somebody asked for them; a run without a trace pays one comparison an event.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use godown_core::id::OpId;
 use godown_core::key::Key;
-use godown_core::message::Message;
+use godown_core::message::{Change, Message};
 
 use crate::scenario::{Fault, SECOND, US};
 use crate::story::{Band, Fate, Flight, Happening, Spell, State, Story};
@@ -25,6 +27,8 @@ struct Kept {
     story: Story,
     /// Faults that have begun, by their place in the scenario and in the story.
     open: Vec<(usize, usize)>,
+    /// The keys that requests were about, which their answers do not name.
+    asked: BTreeMap<OpId, Key>,
 }
 
 /// One line of a trace.
@@ -123,6 +127,7 @@ impl Trace {
             Err(_) => "lost",
         };
         kept.line(at_ns, Some(from), format!("→ n{} ({fate}) {says}", to + 1));
+        let key = kept.key_of(message).map(|key| key.to_string());
         kept.story.messages.push(Flight {
             from,
             to,
@@ -132,7 +137,7 @@ impl Trace {
             is_double,
             is_late: arrival.is_ok_and(|arrives_ns| arrives_ns - at_ns > late_ns),
             kind: says.split([' ', '{', '(']).next().unwrap_or_default().to_owned(),
-            key: key_of(message).map(ToString::to_string),
+            key,
             says,
         });
         FlightId(u32::try_from(kept.story.messages.len() - 1).unwrap_or(u32::MAX))
@@ -164,7 +169,10 @@ impl Trace {
                 from_ns: at_ns,
                 to_ns: u64::MAX,
                 kind: fault.kind.name().to_owned(),
-                says: fault.to_string(),
+                says: fault
+                    .to_string()
+                    .split_once(": ")
+                    .map_or_else(String::new, |(_, what)| what.to_owned()),
                 nodes: fault.hits(nodes),
             });
         }
@@ -247,13 +255,21 @@ impl Kept {
             self.lines.push(Line { at_ns, node, says });
         }
     }
-}
 
-/// The key that a message is about, if it is about one.
-fn key_of(message: &Message) -> Option<&Key> {
-    match message {
-        Message::Forward { change, .. } => Some(&change.key),
-        Message::Store { key, .. } | Message::Fetch { key, .. } | Message::Repair { key, .. } => Some(key),
-        _ => None,
+    /// The key that a message is about, if it is about one.
+    fn key_of(&mut self, message: &Message) -> Option<Key> {
+        match message {
+            Message::Forward { op, change: Change { key, .. }, .. }
+            | Message::Store { op, key, .. }
+            | Message::Fetch { op, key } => {
+                self.asked.insert(*op, key.clone());
+                Some(key.clone())
+            }
+            Message::Repair { key, .. } => Some(key.clone()),
+            Message::Forwarded { op, .. } | Message::Stored { op, .. } | Message::Fetched { op, .. } => {
+                self.asked.get(op).cloned()
+            }
+            _ => None,
+        }
     }
 }
