@@ -20,7 +20,7 @@ use super::folder::{self, Asked, Folder, Line};
 use super::{Drawn, How, bar, cores, processor_seconds, processor_time, say};
 
 /// A campaign of so many seeds or more must reach every moment.
-const MOMENTS_FROM: u64 = 1_000;
+const MOMENTS_FROM: u64 = 20_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
