@@ -280,6 +280,7 @@ impl Cx<'_> {
             return false;
         }
         replica.checkpointing = true;
+        replica.claiming.clone_from(&write.absorbed);
         let stays = planted!(self.shared.plants, FloorForgotten);
         replica.drop_log(&dropped, if stays { replica.checkpoint(None, false).floor } else { floor });
         let mut checkpoint = replica.checkpoint(write.absorbed.as_ref(), write.whole);

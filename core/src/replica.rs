@@ -46,6 +46,10 @@ pub struct Replica {
     pub visited: Option<Key>,
     /// Whether a checkpoint is on its way to disk; there is never a second one beside it.
     pub checkpointing: bool,
+    /// What that checkpoint will claim.
+    pub claiming: Option<Clock>,
+    /// Dots in writes that are on their way to disk.
+    pub writing: BTreeSet<Dot>,
 }
 
 impl Replica {
@@ -112,6 +116,21 @@ impl Replica {
         if whole {
             raise_floor(&mut self.floor, clock);
         }
+    }
+
+    /// Whether a checkpoint on its way claims `dot`, which has not landed here. Whether its effect still stands or has
+    /// been removed is settled then: it must not come in beside that checkpoint.
+    #[must_use]
+    pub fn is_claiming(&self, dot: Dot) -> bool {
+        self.claiming.as_ref().is_some_and(|claiming| claiming.has(dot)) && !self.clock.has(dot)
+    }
+
+    /// Whether something has come in since the clock was `own`, or is about to, that `clock` covers.
+    #[must_use]
+    pub fn is_overtaken(&self, own: &Clock, clock: &Clock) -> bool {
+        let gained = self.clock.missing_from(own);
+        let covers = |&(actor, first, last): &_| clock.as_context().has_any(actor, first, last);
+        gained.iter().any(covers) || self.writing.iter().any(|&dot| clock.has(dot))
     }
 
     /// An object read from disk, with what the clock implies.

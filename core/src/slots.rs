@@ -191,6 +191,9 @@ impl Slots {
         let life = cx.life;
         sometimes!(cx.shared.moments, WriteRefused, outcome.is_err());
         let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
+        for dot in &writing.dots {
+            replica.writing.remove(dot);
+        }
         match outcome {
             Err(reason) if !planted!(cx.shared.plants, FailedWriteAcknowledged) => {
                 let burnt = writing.dots.iter().filter(|dot| dot.actor == life);
@@ -286,6 +289,7 @@ impl Slots {
         if !is_recorded && batch.dots.iter().any(|dot| dot.actor == cx.life) {
             rows.push(stored::life_row(cx.life, false));
         }
+        replica.writing.extend(&batch.dots);
         let writing = Writing { object, dots: batch.dots, answers: batch.answers, at_rest: context };
         #[cfg(feature = "simulation")]
         if planted!(cx.shared.plants, SlotFreedEarly) {
@@ -322,8 +326,10 @@ impl Batch {
                 Err(refusal) => Answer::Refused(refusal),
             },
             Task::Join { object: other, dots, why } => {
-                self.join(cx, partition, object, other, dots, why);
-                Answer::Joined
+                match self.join(cx, partition, object, other, dots, why) {
+                    Ok(()) => Answer::Joined,
+                    Err(refusal) => Answer::Refused(refusal),
+                }
             }
             Task::Strip => {
                 self.strip = true;
@@ -387,7 +393,7 @@ impl Batch {
         mut other: Object,
         mut named: Vec<Dot>,
         why: Join,
-    ) {
+    ) -> Result<(), Refusal> {
         let life = cx.life;
         let latest = other.siblings().map(|sibling| sibling.at).max().unwrap_or(Hlc(0));
         if !cx.shared.hlc.adopt(latest, cx.now.wall) {
@@ -399,6 +405,17 @@ impl Batch {
         }
         let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
         other.context.cap(life, replica.minted());
+        if why == Join::Delta {
+            // Whoever shows a dot has its whole effect. What comes in is claimed, named or not, so that a pull that is
+            // under way sees that it has come.
+            named.extend(other.dots().filter(|dot| !named.contains(dot)).collect::<Vec<_>>());
+        }
+        if named.iter().copied().chain(other.dots()).any(|dot| replica.is_claiming(dot)) {
+            // Its effect may have been removed, as the clock on its way to disk says without naming the key. Before that
+            // lands it can neither be taken in nor passed over; whoever sent it may try again.
+            sometimes!(cx.shared.moments, ClaimedRefused);
+            return Err(Refusal::CatchingUp);
+        }
         if why == Join::Repair && planted!(cx.shared.plants, RepairWithoutContext) {
             other.context = other.dots().collect();
         }
@@ -414,7 +431,7 @@ impl Batch {
         if why == Join::Delta && !named.is_empty() && fresh.is_empty() {
             // Its effect is here already, and may since have been removed.
             sometimes!(cx.shared.moments, DeltaKnown);
-            return;
+            return Ok(());
         }
         if why == Join::Repair && planted!(cx.shared.plants, RepairOverwrites) {
             *object = Object::default();
@@ -434,5 +451,6 @@ impl Batch {
         // row must remember which of them were removed.
         self.changed |= changed || (why == Join::Whole && !known.covers(&other.context));
         self.dots.extend(fresh);
+        Ok(())
     }
 }

@@ -8,8 +8,21 @@
 //! What may be taken over from a peer's clock, and when, decides whether data is safe here. A dot that the peer has and
 //! this node lacks is either in the peer's log, and its object comes with the answer; or below the log's floor, and the
 //! answer says that it does not reach; or it never had an effect (its write failed, or died with its node), and nothing
-//! need come. So the peer's clock may be taken over once an answer that reaches, and holds everything, is on disk; after
-//! a whole partition, the clock that the peer had before the first page. A checkpoint of its own puts that on record.
+//! need come. So the peer's clock may be taken over once an answer that reaches, and holds everything, is on disk. A
+//! checkpoint of its own puts that on record.
+//!
+//! After a whole partition it is the bases of the clock that the peer had before the first page; what lies beyond gaps
+//! is asked for again, and the log names it. Pages name no removals: a key that stands on none of them has lost what
+//! those bases cover. So nothing that they cover may come in by another way once its place has been compared:
+//!
+//! 1. Nobody else's pages are being written meanwhile: a partition is pulled by one walk at a time (`Sync::pull`).
+//! 2. All other joins claim what they bring. When one has landed since the first page, or is on its way to disk, the
+//!    pull is given up ([`Replica::is_overtaken`](crate::replica::Replica::is_overtaken)).
+//! 3. From that decision until the checkpoint has landed or failed, joins of dots that it claims are refused
+//!    ([`Replica::is_claiming`](crate::replica::Replica::is_claiming)).
+//!
+//! Writes land in order, so a crash in between leaves all of this or none. After an answer that reaches no such care is
+//! needed: it names the key of every dot that it claims, and the key's slot has put the removal behind the dot or before.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -100,8 +113,6 @@ enum Then {
 struct Whole {
     /// What the giver had seen before the first page: all of it is in all pages together.
     clock: Clock,
-    /// Whether the giver was complete then.
-    complete: bool,
     /// What this node had seen then.
     own: Clock,
 }
@@ -110,10 +121,16 @@ struct Whole {
 #[derive(Clone, Debug)]
 struct TakeOver {
     clock: Clock,
-    /// Whether the peer was complete when it had seen just that.
-    complete: bool,
-    /// Whether it came as objects, without log rows.
-    whole: bool,
+    by: By,
+}
+
+/// How that came here.
+#[derive(Clone, Debug)]
+enum By {
+    /// By the log, from a peer that was complete when it had seen just that, or was not.
+    Log { complete: bool },
+    /// As objects, without log rows, since this node had seen `own`.
+    Pages { own: Clock },
 }
 
 /// Objects being gathered for a peer: one lot per peer, the newest request wins.
@@ -140,6 +157,18 @@ struct Gather {
 enum Gathering {
     Given { reaches: bool, more: bool },
     Page { end: Option<Key> },
+}
+
+impl WalkStep {
+    /// Whether pages of a whole partition are coming, or have come and are not taken over.
+    const fn is_pull(&self) -> bool {
+        match self {
+            Self::Pulling { .. } | Self::Comparing { .. } => true,
+            Self::Joining { then, .. } => matches!(then, Then::Paged { .. }),
+            Self::Waiting(what) => matches!(what.by, By::Pages { .. }),
+            Self::Asking | Self::Checkpointing => false,
+        }
+    }
 }
 
 impl Round {
@@ -171,6 +200,8 @@ pub(crate) struct Sync {
     shared: BTreeMap<NodeId, Vec<Partition>>,
     /// Partitions that no other node holds.
     alone: Vec<Partition>,
+    /// Objects of a page that are still to be written, by the number of its request, whether or not its walk goes on.
+    pages: BTreeMap<u64, (Partition, usize)>,
 }
 
 impl Sync {
@@ -385,6 +416,7 @@ impl Sync {
     ) {
         let Some(walk) = self.walk(peer, n) else { return };
         let (left, partition) = (joins.len(), walk.partition);
+        let is_page = matches!(then, Then::Paged { .. });
         walk.step = WalkStep::Joining { left, refused: false, then };
         for (key, object, dots, why) in joins {
             if cx.layout.partition(&key) == partition {
@@ -392,6 +424,9 @@ impl Sync {
             } else {
                 cx.done(Waiter::Walk { peer, n }, Answer::Refused(Refusal::NotHeld));
             }
+        }
+        if is_page && left > 0 {
+            self.pages.insert(n, (partition, left));
         }
         self.await_step(cx, peer);
         if left == 0 || planted!(cx.shared.plants, ClockBeforeData) {
@@ -401,6 +436,12 @@ impl Sync {
 
     /// One of the objects is on disk, or could not be put there.
     pub(crate) fn on_joined(&mut self, cx: &mut Cx<'_>, peer: NodeId, n: u64, answer: &Answer) {
+        if let Some((_, left)) = self.pages.get_mut(&n) {
+            *left -= 1;
+            if *left == 0 {
+                self.pages.remove(&n);
+            }
+        }
         let Some(Walk { step: WalkStep::Joining { left, refused, .. }, .. }) = self.walk(peer, n) else {
             return;
         };
@@ -431,7 +472,7 @@ impl Sync {
                 sometimes!(cx.shared.moments, LogTooShort, !reaches);
                 let is_all = (reaches && !more) || planted!(cx.shared.plants, AbsorbsPartial);
                 if is_all {
-                    self.take_over(cx, peer, n, TakeOver { clock, complete, whole: false });
+                    self.take_over(cx, peer, n, TakeOver { clock, by: By::Log { complete } });
                 } else if !more {
                     self.pull(cx, peer, None, None);
                 } else if progress {
@@ -444,17 +485,10 @@ impl Sync {
                 sometimes!(cx.shared.moments, SeveralPages);
                 self.pull(cx, peer, Some(end), Some(whole));
             }
-            Then::Paged { end: None, whole: Whole { clock, complete, own } } => {
-                // A delta that landed here since the first page may have been removed at the giver before it: no page
-                // said so, and the clock must not either.
-                let gained = cx.shared.replicas[&partition].clock().missing_from(&own);
-                let covers = |&(actor, first, last): &_| clock.as_context().has_any(actor, first, last);
-                if gained.iter().any(covers) && !planted!(cx.shared.plants, WholeIgnoresRace) {
-                    sometimes!(cx.shared.moments, PullOvertaken);
-                    self.next_partition(cx, peer);
-                } else {
-                    self.take_over(cx, peer, n, TakeOver { clock, complete, whole: true });
-                }
+            Then::Paged { end: None, whole: Whole { clock, own } } => {
+                // A gap may have been filled between the first page's clock and its keys, and what lay beyond it have
+                // lost its row: only below the bases does "on no page" mean "removed".
+                self.take_over(cx, peer, n, TakeOver { clock: clock.without_cloud(), by: By::Pages { own } });
             }
         }
     }
@@ -477,22 +511,29 @@ impl Sync {
             return self.await_step(cx, peer);
         }
         walk.step = WalkStep::Checkpointing;
-        let TakeOver { clock, complete, whole } = what;
+        let TakeOver { clock, by } = what;
+        let replica = &cx.shared.replicas[&partition];
+        if let By::Pages { own } = &by
+            && replica.is_overtaken(own, &clock)
+            && !planted!(cx.shared.plants, WholeIgnoresRace)
+        {
+            // What came in may have been removed at the giver before the first page: no page said so, and the clock
+            // must not either.
+            sometimes!(cx.shared.moments, PullOvertaken);
+            return self.next_partition(cx, peer);
+        }
+        let (caught, whole) = match by {
+            By::Log { complete } => (Some((peer, complete)), false),
+            // Caught up is who has also asked for what lies beyond the giver's gaps.
+            By::Pages { .. } => (None, true),
+        };
         sometimes!(cx.shared.moments, PartitionTakenOver, whole);
-        let news = whole || !clock.missing_from(cx.shared.replicas[&partition].clock()).is_empty();
+        let news = whole || !clock.missing_from(replica.clock()).is_empty();
         let absorbed = news.then_some(clock);
-        let caught = Some((peer, complete));
         let in_floor = whole && !planted!(cx.shared.plants, WholeNotInFloor);
-        if write_checkpoint(
-            cx,
-            CheckpointWrite {
-                absorbed,
-                whole: in_floor,
-                caught,
-                walk: Some((peer, n)),
-                ..nothing(partition)
-            },
-        ) {
+        let walk = Some((peer, n));
+        let write = CheckpointWrite { absorbed, whole: in_floor, caught, walk, ..nothing(partition) };
+        if write_checkpoint(cx, write) {
             return self.await_step(cx, peer);
         }
         sweep::visit(cx, partition, &mut { sweep::VISITS_MAX });
@@ -508,6 +549,8 @@ impl Sync {
     ) {
         let replica = cx.replica(write.partition).expect("checkpoints are of held partitions");
         replica.checkpointing = false;
+        replica.claiming = None;
+        let is_on_disk = outcome.is_ok();
         match outcome {
             Ok(()) => {
                 if let Some(absorbed) = &write.absorbed {
@@ -533,7 +576,11 @@ impl Sync {
         if let Some((peer, n)) = write.walk
             && self.walk(peer, n).is_some()
         {
-            self.next_partition(cx, peer);
+            if is_on_disk && write.caught.is_none() {
+                self.ask_again(cx, peer, write.partition);
+            } else {
+                self.next_partition(cx, peer);
+            }
         }
         self.resume(cx, write.partition);
     }
@@ -557,8 +604,12 @@ impl Sync {
 
     // --- A whole partition -----------------------------------------------------------------------------------------
 
-    /// Asks for the next page of the whole partition.
+    /// Asks for the next page of the whole partition; for the first only if nobody else's pages can come between.
     fn pull(&mut self, cx: &mut Cx<'_>, peer: NodeId, after: Option<Key>, whole: Option<Whole>) {
+        if whole.is_none() && self.is_pulled(peer) {
+            sometimes!(cx.shared.moments, PullWaits);
+            return self.next_partition(cx, peer);
+        }
         let n = cx.next_op();
         let op = cx.op(n);
         if let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage) {
@@ -566,6 +617,23 @@ impl Sync {
             *walk = Walk { n, partition: walk.partition, step: WalkStep::Pulling { after, whole } };
         }
         self.await_step(cx, peer);
+    }
+
+    /// Whether another walk is pulling the partition that the walk with `peer` is at, or has left objects of pages that
+    /// are still to be written.
+    fn is_pulled(&self, peer: NodeId) -> bool {
+        let Some(Stage::Walking { walk: Walk { partition, .. }, .. }) =
+            self.rounds.get(&peer).map(|round| &round.stage)
+        else {
+            return false;
+        };
+        let pulls = |(&other, round): (&NodeId, &Round)| match &round.stage {
+            Stage::Walking { walk, .. } => {
+                other != peer && walk.partition == *partition && walk.step.is_pull()
+            }
+            _ => false,
+        };
+        self.rounds.iter().any(pulls) || self.pages.values().any(|(at, _)| at == partition)
     }
 
     /// The peer gives a page, or refuses to.
@@ -602,7 +670,7 @@ impl Sync {
             Some(whole) => whole,
             None => {
                 let own = cx.shared.replicas[&partition].clock().clone();
-                Whole { clock: page.clock.clone(), complete: page.complete, own }
+                Whole { clock: page.clock.clone(), own }
             }
         };
         let Some(walk) = self.walk(from, op.n) else { return };

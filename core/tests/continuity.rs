@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Cluster, key_of};
 use godown_core::causal::{Clock, Context, Dot};
+use godown_core::config::Settings;
 use godown_core::hlc::Hlc;
 use godown_core::id::{Life, NodeId, OpId};
 use godown_core::key::Partition;
@@ -39,7 +40,14 @@ struct Orphan(Cluster);
 
 impl Orphan {
     fn new() -> Self {
-        let mut cluster = Cluster::new(3, |settings| settings.limits.sync_objects = 1);
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut cluster = Cluster::new(3, |settings| {
+            settings.limits.sync_objects = 1;
+            change(settings);
+        });
         cluster.crash(N3);
         cluster.wipe(N3);
         for other in [N1, NodeId(2)] {
@@ -67,6 +75,10 @@ impl Orphan {
 
     /// Brings n3 to pull the whole partition from n1, and answers the first of two pages.
     fn pull_first_page(&mut self) {
+        self.pull_page_of(clock(3));
+    }
+
+    fn pull_page_of(&mut self, clock: Clock) {
         while !self.0.sent.iter().any(|(from, to, message)| {
             (*from, *to) == (N3, N1)
                 && matches!(message, Message::Probe { op, .. } if op.origin == self.node().life())
@@ -76,9 +88,9 @@ impl Orphan {
         self.answer(|op| Message::Probed { op, outcome: Probed::Differ { digests: vec![1] } });
         let partition = Partition(0);
         let (complete, reaches, more, objects) = (true, false, false, Vec::new());
-        let given = Given { partition, clock: clock(3), complete, reaches, more, objects };
+        let given = Given { partition, clock: clock.clone(), complete, reaches, more, objects };
         self.answer(|op| Message::Give { op, given });
-        self.page(clock(3), &["a"], Some("a"));
+        self.page(clock, &["a"], Some("a"));
     }
 
     fn page(&mut self, clock: Clock, keys: &[&str], end: Option<&str>) {
@@ -181,4 +193,113 @@ fn a_partition_without_other_replicas_drops_its_log_too() {
     assert!(!cluster.nodes().all(Node::is_quiet), "a log row is there");
     cluster.pass(DAY);
     assert!(cluster.nodes().all(Node::is_quiet));
+}
+
+impl Orphan {
+    /// A delta of something that the giver has seen, and seen removed, before the first page; no page names it.
+    fn delta_of_what_was_removed(&mut self) {
+        let dot = Dot { actor: AUTHOR, n: 1 };
+        let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1) };
+        let delta = Object::delta(Context::new(), dot, Some(sibling));
+        let op = OpId { origin: Life(55), n: 1 };
+        self.0.peer(N3, N1, Message::Store { op, key: key_of("0"), dot, delta });
+    }
+
+    fn told(&self, words: &str) -> bool {
+        self.0.told.iter().any(|line| line.contains(words))
+    }
+}
+
+#[test]
+fn a_delta_under_way_while_a_pull_ends_is_not_claimed_with_it() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    // The last page's object waits for the disk, and behind it the delta.
+    orphan.0.hold(N3);
+    orphan.page(clock(3), &["b"], None);
+    orphan.delta_of_what_was_removed();
+    orphan.0.release(N3);
+    orphan.0.pass(Duration::from_millis(10));
+    assert_eq!((orphan.claims(), orphan.0.values(N3, "0")), (1, vec!["removed".to_string()]));
+}
+
+#[test]
+fn a_delta_that_comes_while_the_takeover_is_written_is_refused() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    orphan.0.hold(N3);
+    orphan.page(clock(3), &[], None);
+    orphan.delta_of_what_was_removed();
+    assert!(orphan.told("not stored: the replica is still catching up"), "{:?}", orphan.0.told);
+    orphan.0.release(N3);
+    orphan.0.pass(Duration::from_millis(10));
+    assert_eq!((orphan.claims(), orphan.0.values(N3, "0")), (3, Vec::<String>::new()));
+    // Once the take-over is on disk it is known that the delta has been here and gone.
+    orphan.delta_of_what_was_removed();
+    assert!(orphan.told("n3 -x n1: stored"), "{:?}", orphan.0.told);
+    assert_eq!(orphan.0.values(N3, "0"), Vec::<String>::new());
+}
+
+#[test]
+fn a_delta_that_was_refused_during_a_takeover_that_failed_is_taken_afterwards() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    orphan.0.hold(N3);
+    orphan.page(clock(3), &[], None);
+    orphan.0.fail(N3);
+    orphan.delta_of_what_was_removed();
+    assert_eq!((orphan.claims(), orphan.0.values(N3, "0")), (1, vec!["removed".to_string()]));
+}
+
+#[test]
+fn a_pull_claims_nothing_beyond_the_givers_gaps_and_asks_for_it() {
+    let mut orphan = Orphan::new();
+    // The giver's gap is filled after its clock was taken and before its keys are read: the value under dot 3 and its
+    // removal under dot 4 leave no row then, and the clock still has them as single dots.
+    let gapped = Clock::from_context([1, 3, 4].map(|n| Dot { actor: AUTHOR, n }).into_iter().collect());
+    let dot = Dot { actor: AUTHOR, n: 3 };
+    let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let delta = Object::delta(Context::new(), dot, Some(sibling));
+    let op = OpId { origin: Life(55), n: 1 };
+    orphan.0.peer(N3, N1, Message::Store { op, key: key_of("0"), dot, delta });
+    orphan.pull_page_of(gapped.clone());
+    orphan.page(gapped, &[], None);
+    assert_eq!(orphan.claims(), 1);
+    assert!(!orphan.node().clock(Partition(0)).expect("held").has(Dot { actor: AUTHOR, n: 4 }));
+    assert!(!orphan.node().is_ready(), "what lies beyond the gap is still to come");
+    let asked = orphan.0.sent.iter().rev().find(|(from, to, _)| (*from, *to) == (N3, N1));
+    assert!(matches!(asked, Some((_, _, Message::Ask { .. }))), "{asked:?}");
+}
+
+#[test]
+fn a_partition_is_pulled_from_one_peer_at_a_time() {
+    const N2: NodeId = NodeId(2);
+    // Nothing that n3 asks is given up before both peers have been asked.
+    let mut orphan = Orphan::with(|settings| {
+        settings.timeout = Duration::from_secs(3600);
+        settings.timeout_max = settings.timeout;
+    });
+    orphan.pull_first_page();
+    let op_to_n2 = |orphan: &Orphan| {
+        let life = orphan.node().life();
+        orphan.0.sent.iter().rev().find_map(|(from, to, message)| match message {
+            Message::Probe { op, .. } | Message::Ask { op, .. } if (*from, *to) == (N3, N2) => {
+                (op.origin == life).then_some(*op)
+            }
+            _ => None,
+        })
+    };
+    while op_to_n2(&orphan).is_none() {
+        orphan.0.next_tick();
+    }
+    let op = op_to_n2(&orphan).expect("n3 has probed n2");
+    orphan.0.peer(N3, N2, Message::Probed { op, outcome: Probed::Differ { digests: vec![1] } });
+    let op = op_to_n2(&orphan).expect("n3 has asked n2");
+    let (partition, complete, reaches, more) = (Partition(0), true, false, false);
+    let given = Given { partition, clock: clock(2), complete, reaches, more, objects: Vec::new() };
+    orphan.0.peer(N3, N2, Message::Give { op, given });
+    // A page of n2's would bring values without claiming their dots: nothing could tell that n1 saw them removed.
+    assert!(!orphan.told("n3 -x n2: pull"), "{:?}", orphan.0.told);
+    orphan.page(clock(3), &["b"], None);
+    assert_eq!(orphan.claims(), 3);
 }

@@ -35,6 +35,14 @@ impl Clock {
         &self.0
     }
 
+    /// The same without the dots beyond the bases.
+    #[must_use]
+    pub fn without_cloud(&self) -> Self {
+        let mut bases = Context::new();
+        bases.join_bases(&self.0);
+        Self(bases)
+    }
+
     /// Whether the effect of `dot` is in the data.
     #[must_use]
     pub fn has(&self, dot: Dot) -> bool {
