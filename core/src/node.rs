@@ -635,10 +635,13 @@ impl Node {
         let (partition, clock) = match message {
             Message::Ask { partition, clock, .. } => (*partition, clock),
             Message::Give { given, .. } => (given.partition, &given.clock),
-            Message::Page { op, outcome: Ok(page) } => match self.sync.pulling(op.n) {
-                Some(partition) => (partition, &page.clock),
-                None => return false,
-            },
+            // A page does not name its partition, and the numbers of an earlier life stood for other ones.
+            Message::Page { op, outcome: Ok(page) } if op.origin == self.life => {
+                match self.sync.pulling(op.n) {
+                    Some(partition) => (partition, &page.clock),
+                    None => return false,
+                }
+            }
             _ => return false,
         };
         let minted = self.shared.replicas.get(&partition).map_or(0, Replica::minted);

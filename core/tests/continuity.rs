@@ -303,3 +303,20 @@ fn a_partition_is_pulled_from_one_peer_at_a_time() {
     orphan.page(clock(3), &["b"], None);
     assert_eq!(orphan.claims(), 3);
 }
+
+#[test]
+fn a_late_page_for_an_earlier_life_fences_nobody() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    // It has the number of the present request, and is of another partition, of which this life has minted more.
+    let OpId { n, .. } = orphan.last_op();
+    let mut context = Context::new();
+    context.raise(orphan.node().life(), 9);
+    let clock = Clock::from_context(context);
+    let page = Page { clock, complete: true, objects: BTreeMap::new(), end: None };
+    let late = OpId { origin: Life(3 << 112), n };
+    orphan.0.peer(N3, N1, Message::Page { op: late, outcome: Ok(page.clone()) });
+    assert!(!orphan.node().is_fenced());
+    orphan.answer(|op| Message::Page { op, outcome: Ok(page) });
+    assert!(orphan.node().is_fenced(), "the same in answer to the present request shows a double");
+}
