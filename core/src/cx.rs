@@ -274,8 +274,7 @@ impl Cx<'_> {
         let peers: Vec<NodeId> =
             layout.primaries(write.partition).iter().copied().filter(|&node| node != me).collect();
         let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);
-        let caught =
-            write.caught.filter(|(peer, _)| !replica.complete && !replica.caught_up.contains_key(peer));
+        let caught = write.caught.filter(|&caught| !replica.complete && replica.is_news(caught));
         if dropped.is_empty() && write.absorbed.is_none() && caught.is_none() {
             return false;
         }

@@ -118,6 +118,12 @@ impl Replica {
         }
     }
 
+    /// Whether it is not known yet that this replica has caught up with that peer while the peer was complete, or was not.
+    #[must_use]
+    pub fn is_news(&self, (peer, is_complete): (NodeId, bool)) -> bool {
+        self.caught_up.get(&peer).is_none_or(|&was_complete| is_complete && !was_complete)
+    }
+
     /// Whether a checkpoint on its way claims `dot`, which has not landed here. Whether its effect still stands or has
     /// been removed is settled then: it must not come in beside that checkpoint.
     #[must_use]

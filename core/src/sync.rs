@@ -556,9 +556,8 @@ impl Sync {
                 if let Some(absorbed) = &write.absorbed {
                     replica.absorbed(absorbed, write.whole);
                 }
-                if let Some((caught, is_complete)) = write.caught.filter(|_| !replica.complete) {
-                    replica.caught_up.insert(caught, is_complete);
-                }
+                let caught = write.caught.filter(|&caught| !replica.complete && replica.is_news(caught));
+                replica.caught_up.extend(caught);
                 let is_news = write.complete && !replica.complete;
                 replica.complete |= write.complete;
                 cx.shared.life_stored |= write.absorbed.is_some();
@@ -970,7 +969,7 @@ fn write_checkpoint(cx: &mut Cx<'_>, write: CheckpointWrite) -> bool {
     let mut complete = replica.complete;
     if !complete {
         let mut caught_up = replica.caught_up.clone();
-        caught_up.extend(write.caught);
+        caught_up.extend(write.caught.filter(|&caught| replica.is_news(caught)));
         let counts = |complete: bool| complete || planted!(cx.shared.plants, IncompleteCounts);
         let from_complete = caught_up.values().filter(|&&complete| counts(complete)).count();
         complete = from_complete > replicas - w || caught_up.len() >= replicas - 1;

@@ -73,18 +73,24 @@ impl Orphan {
         self.0.peer(N3, N1, message(op));
     }
 
+    /// Passes the time until n3 probes n1 anew.
+    fn await_probe(&mut self) {
+        self.0.sent.clear();
+        let probes = |(from, to, message): &(NodeId, NodeId, Message)| {
+            (*from, *to) == (N3, N1) && matches!(message, Message::Probe { .. })
+        };
+        while !self.0.sent.iter().any(probes) {
+            self.0.next_tick();
+        }
+    }
+
     /// Brings n3 to pull the whole partition from n1, and answers the first of two pages.
     fn pull_first_page(&mut self) {
         self.pull_page_of(clock(3));
     }
 
     fn pull_page_of(&mut self, clock: Clock) {
-        while !self.0.sent.iter().any(|(from, to, message)| {
-            (*from, *to) == (N3, N1)
-                && matches!(message, Message::Probe { op, .. } if op.origin == self.node().life())
-        }) {
-            self.0.next_tick();
-        }
+        self.await_probe();
         self.answer(|op| Message::Probed { op, outcome: Probed::Differ { digests: vec![1] } });
         let partition = Partition(0);
         let (complete, reaches, more, objects) = (true, false, false, Vec::new());
@@ -319,4 +325,16 @@ fn a_late_page_for_an_earlier_life_fences_nobody() {
     assert!(!orphan.node().is_fenced());
     orphan.answer(|op| Message::Page { op, outcome: Ok(page) });
     assert!(orphan.node().is_fenced(), "the same in answer to the present request shows a double");
+}
+
+#[test]
+fn a_peer_that_was_met_incomplete_counts_once_it_is_complete() {
+    // n2 is down for good, and nothing is ever written. n1 alone is enough, as every write is on all three.
+    let mut orphan = Orphan::with(|settings| settings.w = 3);
+    for incomplete in [vec![Partition(0)], vec![]] {
+        assert!(!orphan.node().is_ready());
+        orphan.await_probe();
+        orphan.answer(|op| Message::Probed { op, outcome: Probed::Equal { incomplete } });
+    }
+    assert!(orphan.node().is_ready());
 }
