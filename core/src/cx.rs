@@ -271,6 +271,10 @@ impl Cx<'_> {
         if replica.checkpointing && !planted!(self.shared.plants, CheckpointOvertaken) {
             return false;
         }
+        if !self.shared.is_open {
+            // The gaps of ended lives are being closed, or will be again: that writes a checkpoint without asking.
+            return false;
+        }
         let peers: Vec<NodeId> =
             layout.primaries(write.partition).iter().copied().filter(|&node| node != me).collect();
         let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);

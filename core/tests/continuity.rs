@@ -338,3 +338,36 @@ fn a_peer_that_was_met_incomplete_counts_once_it_is_complete() {
     }
     assert!(orphan.node().is_ready());
 }
+
+#[test]
+fn closing_the_gaps_of_ended_lives_writes_over_no_other_checkpoint() {
+    let refused = |cluster: &mut Cluster, key: &str| {
+        cluster.hold(N1);
+        cluster.put(N1, key, Some("refused"), Context::new());
+        cluster.fail(N1);
+    };
+    let mut cluster = Cluster::new(3, |_| {});
+    refused(&mut cluster, "a");
+    // A number above the gap lands, and the node ends before it could put the gap on record.
+    cluster.put(N1, "a", Some("kept"), Context::new());
+    cluster.crash(N1);
+    cluster.hold(N1);
+    cluster.start(N1);
+    // The disk refuses to have the gap closed, and a write of the new life.
+    cluster.fail(N1);
+    refused(&mut cluster, "b");
+    // A peer's question leads to a checkpoint; before that has landed the gap is to be closed once more.
+    cluster.hold(N1);
+    let op = OpId { origin: Life(55), n: 1 };
+    cluster.peer(N1, NodeId(2), Message::Ask { op, partition: Partition(0), clock: Clock::new() });
+    cluster.pass(Duration::from_secs(6));
+    cluster.release(N1);
+    let clock = |cluster: &Cluster| {
+        let node = cluster.machines[&N1].node.as_ref().expect("n1 runs");
+        node.clock(Partition(0)).expect("n1 holds it").clone()
+    };
+    let before = clock(&cluster);
+    cluster.crash(N1);
+    cluster.start(N1);
+    assert_eq!(clock(&cluster), before, "the clock in memory was ahead of the one on disk");
+}
