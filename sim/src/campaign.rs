@@ -1,11 +1,10 @@
 //! Many seeds: each runs in a thread of its own, and results come out in the order of the seeds.
 //!
 //! This is the one place with threads, all of it outside of every world: what a seed does depends on
-//! nothing but the seed. Each run gets a fresh thread because madsim makes the standard library's hash order
-//! deterministic only for the first runtime of a thread.
+//! nothing but the seed.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -15,25 +14,30 @@ use crate::scenario::draw::{self, Weather};
 use crate::scenario::{SECOND, Scenario};
 use crate::world::{self, Options, Outcome, World};
 
-/// Runs one scenario in a fresh thread.
+/// Runs one scenario: in this thread in the stepped world, in a fresh one on madsim's network.
 ///
 /// # Panics
 /// When the simulator itself panics: the run says nothing then.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the run inside the thread sees no other thread")]
 pub fn run_one(scenario: &Scenario, options: &Options) -> Outcome {
-    std::thread::scope(|scope| {
-        let run = scope.spawn(|| match options.world {
-            World::Stepped => world::stepped::run(scenario, options),
-            #[cfg(madsim)]
-            World::Madnet => world::madnet::run(scenario, options),
-            #[cfg(not(madsim))]
-            World::Madnet => panic!("this build has no madsim: build without a RUSTFLAGS variable"),
-        });
-        run.join().unwrap_or_else(|_| {
-            panic!("the simulator itself panicked on seed {}; that is its own mistake", scenario.seed)
-        })
+    let run = match options.world {
+        World::Stepped => catch_unwind(|| world::stepped::run(scenario, options)),
+        #[cfg(madsim)]
+        World::Madnet => in_thread(|| world::madnet::run(scenario, options)),
+        #[cfg(not(madsim))]
+        World::Madnet => panic!("this build has no madsim: build without a RUSTFLAGS variable"),
+    };
+    run.unwrap_or_else(|_| {
+        panic!("the simulator itself panicked on seed {}; that is its own mistake", scenario.seed)
     })
+}
+
+/// madsim makes the standard library's hash order deterministic only for the first runtime of a thread, and its network
+/// uses such tables. The stepped world has none.
+#[cfg(madsim)]
+#[expect(clippy::disallowed_methods, reason = "the run inside the thread sees no other thread")]
+fn in_thread<T: Send>(run: impl FnOnce() -> T + Send) -> std::thread::Result<T> {
+    std::thread::scope(|scope| scope.spawn(run).join())
 }
 
 /// Runs the scenarios of `seeds` on so many threads at once. `take` gets the outcomes in the order of the seeds and says

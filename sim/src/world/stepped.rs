@@ -56,7 +56,7 @@ pub fn run(scenario: &Scenario, options: &Options) -> Outcome {
             runtime.block_on(async {
                 let handle = madsim::time::TimeHandle::current();
                 let start_ns = elapsed(&handle);
-                Stepped::new(scenario, options, Time::Madsim { handle, start_ns }).run()
+                Stepped::new(scenario, options, Time::Madsim { handle, start_ns, now_ns: 0 }).run()
             })
         }
         #[cfg(not(madsim))]
@@ -96,6 +96,7 @@ enum Time {
     Madsim {
         handle: madsim::time::TimeHandle,
         start_ns: u64,
+        now_ns: u64,
     },
 }
 
@@ -110,9 +111,9 @@ impl Time {
         match self {
             Self::Own(now_ns) => *now_ns = to_ns,
             #[cfg(madsim)]
-            Self::Madsim { handle, start_ns } => {
-                let now_ns = elapsed(handle) - *start_ns;
-                handle.advance(std::time::Duration::from_nanos(to_ns - now_ns));
+            Self::Madsim { handle, start_ns, now_ns } => {
+                handle.advance(std::time::Duration::from_nanos(to_ns - *now_ns));
+                *now_ns = elapsed(handle) - *start_ns;
             }
         }
         self.now_ns()
@@ -122,7 +123,7 @@ impl Time {
         match self {
             Self::Own(now_ns) => *now_ns,
             #[cfg(madsim)]
-            Self::Madsim { handle, start_ns } => elapsed(handle) - start_ns,
+            Self::Madsim { now_ns, .. } => *now_ns,
         }
     }
 }
