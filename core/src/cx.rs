@@ -128,6 +128,13 @@ pub(crate) struct CheckpointWrite {
     pub(crate) walk: Option<(NodeId, u64)>,
 }
 
+impl CheckpointWrite {
+    /// One that takes nothing over.
+    pub(crate) const fn nothing(partition: Partition) -> Self {
+        Self { partition, absorbed: None, whole: false, complete: false, caught: None, walk: None }
+    }
+}
+
 /// Something that one machine wants of another.
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
@@ -259,6 +266,25 @@ impl Cx<'_> {
         self.fx.push(Effect::Scan(Scan { ticket, after, before, rows_max, bytes_max }));
     }
 
+    /// Something has come that an ended life of this node wrote to `partition` and this node's store does not have: the
+    /// store has gone back to an earlier state. What it has is good, but "not here any more" must not read as "deleted".
+    ///
+    /// That goes on record before anything that comes from others can land: once they have given back what was missing
+    /// of those lives, nothing would show any more what else was lost.
+    pub(crate) fn went_back(&mut self, partition: Partition) {
+        let Some(replica) = self.shared.replicas.get_mut(&partition) else { return };
+        let is_told = !replica.complete || self.config.replicas == 1;
+        if is_told || planted!(self.shared.plants, WentBackUnnoticed) {
+            return;
+        }
+        replica.complete = false;
+        replica.lapsed = true;
+        replica.caught_up.clear();
+        sometimes!(self.shared.moments, WentBack);
+        self.note(Note::WentBack { partition });
+        self.checkpoint(Class::Synced, CheckpointWrite::nothing(partition));
+    }
+
     /// Writes a partition's checkpoint with whatever log rows it makes superfluous. False when there is nothing to
     /// write, or when one is on its way already: then nothing was done, and whoever insists tries again.
     pub(crate) fn checkpoint(&mut self, class: Class, write: CheckpointWrite) -> bool {
@@ -279,10 +305,11 @@ impl Cx<'_> {
             layout.primaries(write.partition).iter().copied().filter(|&node| node != me).collect();
         let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);
         let caught = write.caught.filter(|&caught| !replica.complete && replica.is_news(caught));
-        if dropped.is_empty() && write.absorbed.is_none() && caught.is_none() {
+        if dropped.is_empty() && write.absorbed.is_none() && caught.is_none() && !replica.lapsed {
             return false;
         }
         replica.checkpointing = true;
+        replica.lapsed = false;
         replica.claiming.clone_from(&write.absorbed);
         let stays = planted!(self.shared.plants, FloorForgotten);
         replica.drop_log(&dropped, if stays { replica.checkpoint(None, false).floor } else { floor });

@@ -50,6 +50,9 @@ pub struct Replica {
     pub claiming: Option<Clock>,
     /// Dots in writes that are on their way to disk.
     pub writing: BTreeSet<Dot>,
+    /// Whether it has lost what it once had, and the disk still says that it is complete: no checkpoint that says
+    /// otherwise has landed, or is on its way.
+    pub lapsed: bool,
 }
 
 impl Replica {
@@ -269,6 +272,9 @@ impl Replica {
         if let Some(key) = self.residual.first() {
             let keys = self.residual.len();
             return Some(format!("{keys} keys are to be stripped, the first is {key:?}"));
+        }
+        if self.lapsed {
+            return Some("that it is not complete any more is not on record".to_string());
         }
         if let Some(dot) = self.burnt.first() {
             return Some(format!("the burnt dot {dot} is not on record"));

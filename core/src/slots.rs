@@ -450,6 +450,9 @@ impl Batch {
         // A context that grew alone is not worth a write, unless the clock is going to claim the dots in it: then the
         // row must remember which of them were removed.
         self.changed |= changed || (why == Join::Whole && !known.covers(&other.context));
+        if fresh.iter().any(|dot| cx.shared.ended.contains(&dot.actor)) {
+            cx.went_back(partition);
+        }
         self.dots.extend(fresh);
         Ok(())
     }

@@ -208,6 +208,11 @@ impl Sync {
     /// Begins rounds with every peer that shares a partition, each at a moment of its own.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         let (me, config) = (cx.me(), cx.config);
+        for &partition in &cx.shared.replicas.keys().copied().collect::<Vec<_>>() {
+            if cx.shared.replicas[&partition].lapsed {
+                write_checkpoint(cx, CheckpointWrite::nothing(partition));
+            }
+        }
         for &peer in config.members.iter().filter(|&&peer| peer != me) {
             let shared: Vec<Partition> =
                 cx.layout.held_by(peer).filter(|&partition| cx.layout.holds(me, partition)).collect();
@@ -396,6 +401,11 @@ impl Sync {
             return;
         }
         check_continuity(cx, given.partition, &given.clock);
+        let is_lapsed = cx.shared.replicas[&given.partition].lapsed;
+        if is_lapsed && !write_checkpoint(cx, CheckpointWrite::nothing(given.partition)) {
+            // What is given would hide that the store went back, and that is not even on its way to disk.
+            return self.next_partition(cx, from);
+        }
         let Given { clock, complete, reaches, more, objects, .. } = given;
         let progress = !objects.is_empty();
         cx.shared.stats.sync_objects += objects.len() as u64;
@@ -532,7 +542,13 @@ impl Sync {
         let absorbed = news.then_some(clock);
         let in_floor = whole && !planted!(cx.shared.plants, WholeNotInFloor);
         let walk = Some((peer, n));
-        let write = CheckpointWrite { absorbed, whole: in_floor, caught, walk, ..nothing(partition) };
+        let write = CheckpointWrite {
+            absorbed,
+            whole: in_floor,
+            caught,
+            walk,
+            ..CheckpointWrite::nothing(partition)
+        };
         if write_checkpoint(cx, write) {
             return self.await_step(cx, peer);
         }
@@ -556,10 +572,12 @@ impl Sync {
                 if let Some(absorbed) = &write.absorbed {
                     replica.absorbed(absorbed, write.whole);
                 }
-                let caught = write.caught.filter(|&caught| !replica.complete && replica.is_news(caught));
+                // What was concluded before the store was found to have gone back does not hold any more.
+                let is_valid = !replica.complete && !replica.lapsed;
+                let caught = write.caught.filter(|&caught| is_valid && replica.is_news(caught));
                 replica.caught_up.extend(caught);
-                let is_news = write.complete && !replica.complete;
-                replica.complete |= write.complete;
+                let is_news = is_valid && write.complete;
+                replica.complete |= is_news;
                 cx.shared.life_stored |= write.absorbed.is_some();
                 if is_news {
                     sometimes!(cx.shared.moments, CaughtUp);
@@ -568,6 +586,8 @@ impl Sync {
                 sweep::visit(cx, write.partition, &mut { sweep::VISITS_MAX });
             }
             Err(reason) => {
+                // It may have been the one to say that the replica is not complete. At worst one more is written.
+                replica.lapsed |= !replica.complete;
                 sometimes!(cx.shared.moments, CheckpointRefused);
                 cx.note(Note::WriteFailed { reason });
             }
@@ -582,6 +602,9 @@ impl Sync {
             }
         }
         self.resume(cx, write.partition);
+        if is_on_disk && cx.shared.replicas[&write.partition].lapsed {
+            write_checkpoint(cx, CheckpointWrite::nothing(write.partition));
+        }
     }
 
     /// No checkpoint of `partition` is on its way any more: the next walk that waits for that goes on.
@@ -929,16 +952,11 @@ fn digest_of(cx: &Cx<'_>, partition: Partition) -> u64 {
     clock.digest()
 }
 
-/// A checkpoint of `partition` that takes nothing over.
-fn nothing(partition: Partition) -> CheckpointWrite {
-    CheckpointWrite { partition, absorbed: None, whole: false, complete: false, caught: None, walk: None }
-}
-
 /// Drops log rows that every replica has, which is bookkeeping: lost, it is done again. Burnt dots are put on record.
 fn prune(cx: &mut Cx<'_>, partition: Partition) {
     let absorbed = cx.shared.replicas[&partition].burnt();
     sometimes!(cx.shared.moments, BurntRecorded, absorbed.is_some());
-    write_checkpoint(cx, CheckpointWrite { absorbed, ..nothing(partition) });
+    write_checkpoint(cx, CheckpointWrite { absorbed, ..CheckpointWrite::nothing(partition) });
 }
 
 /// The clocks of `partition` are equal here and at `peer`; `is_complete` says whether the peer's replica is complete,
@@ -955,7 +973,7 @@ fn on_equal(
     replica.peer_has(peer, &clock);
     let (absorbed, caught) = (replica.burnt(), is_complete.map(|is_complete| (peer, is_complete)));
     sometimes!(cx.shared.moments, BurntRecorded, absorbed.is_some());
-    write_checkpoint(cx, CheckpointWrite { absorbed, caught, ..nothing(partition) });
+    write_checkpoint(cx, CheckpointWrite { absorbed, caught, ..CheckpointWrite::nothing(partition) });
     sweep::visit(cx, partition, budget);
 }
 
@@ -979,27 +997,18 @@ fn write_checkpoint(cx: &mut Cx<'_>, write: CheckpointWrite) -> bool {
             complete && caught_up.values().any(|&complete| !complete)
         );
     }
-    let is_news = write.absorbed.is_some() || (write.caught.is_some() && !replica.complete);
+    let is_news = write.absorbed.is_some() || (write.caught.is_some() && !replica.complete) || replica.lapsed;
     let class = if is_news { Class::Synced } else { Class::Lazy };
     cx.checkpoint(class, CheckpointWrite { complete, ..write })
 }
 
-/// Peers know more of this node's ended lives than its own store does: the store has gone back to an earlier state. What
-/// it has is good, but "not here any more" must not read as "deleted".
+/// Peers that have dots of this node's ended lives that its own store lacks show that the store has gone back.
 fn check_continuity(cx: &mut Cx<'_>, partition: Partition, theirs: &Clock) {
-    let ended = core::mem::take(&mut cx.shared.ended);
-    if let Some(replica) = cx.shared.replicas.get_mut(&partition) {
-        let highest = |clock: &Clock, life| clock.as_context().highest(life);
-        let went_back = ended.iter().any(|&life| highest(theirs, life) > highest(replica.clock(), life));
-        let is_noticed = went_back && !planted!(cx.shared.plants, WentBackUnnoticed);
-        if is_noticed && replica.complete && cx.config.replicas > 1 {
-            sometimes!(cx.shared.moments, WentBack);
-            replica.complete = false;
-            replica.caught_up.clear();
-            cx.note(Note::WentBack { partition });
-        }
+    let Some(replica) = cx.shared.replicas.get(&partition) else { return };
+    let missing = theirs.missing_from(replica.clock());
+    if missing.iter().any(|(actor, ..)| cx.shared.ended.contains(actor)) {
+        cx.went_back(partition);
     }
-    cx.shared.ended = ended;
 }
 
 /// A random number below `end`, 0 when that is 0.

@@ -371,3 +371,68 @@ fn closing_the_gaps_of_ended_lives_writes_over_no_other_checkpoint() {
     cluster.start(N1);
     assert_eq!(clock(&cluster), before, "the clock in memory was ahead of the one on disk");
 }
+
+/// n3 in its second life, ready and cut off from everybody; and its first life.
+fn second_life() -> (Cluster, Life) {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.put(N3, "a", Some("v"), Context::new());
+    let first = cluster.machines[&N3].node.as_ref().expect("n3 runs").life();
+    cluster.crash(N3);
+    for other in [N1, NodeId(2)] {
+        cluster.cut.extend([(N3, other), (other, N3)]);
+    }
+    cluster.start(N3);
+    assert!(is_ready(&cluster));
+    (cluster, first)
+}
+
+fn is_ready(cluster: &Cluster) -> bool {
+    cluster.machines[&N3].node.as_ref().expect("n3 runs").is_ready()
+}
+
+/// A peer of n3's says that it has seen `up_to` writes of `life`.
+fn has_seen(cluster: &mut Cluster, peer: NodeId, life: Life, up_to: u64) {
+    let mut context = Context::new();
+    context.raise(life, up_to);
+    let (op, clock) = (OpId { origin: Life(55), n: 1 }, Clock::from_context(context));
+    cluster.peer(N3, peer, Message::Ask { op, partition: Partition(0), clock });
+}
+
+#[test]
+fn that_a_store_was_put_back_outlives_a_crash() {
+    let (mut cluster, first) = second_life();
+    has_seen(&mut cluster, N1, first, 9);
+    assert!(!is_ready(&cluster));
+    cluster.crash(N3);
+    cluster.start(N3);
+    assert!(!is_ready(&cluster), "it would answer that what it lost was deleted");
+}
+
+#[test]
+fn a_checkpoint_from_before_a_store_was_found_to_be_put_back_does_not_undo_that() {
+    let (mut cluster, first) = second_life();
+    cluster.hold(N3);
+    // All have the first write: its log row is dropped, and the checkpoint with that still says "complete".
+    has_seen(&mut cluster, N1, first, 1);
+    has_seen(&mut cluster, NodeId(2), first, 1);
+    assert!(cluster.machines[&N3].node.as_ref().expect("n3 runs").stats().log_dropped > 0);
+    has_seen(&mut cluster, N1, first, 9);
+    cluster.release(N3);
+    assert!(!is_ready(&cluster));
+    cluster.crash(N3);
+    cluster.start(N3);
+    assert!(!is_ready(&cluster));
+}
+
+#[test]
+fn a_repair_that_brings_what_an_ended_life_wrote_shows_that_the_store_was_put_back() {
+    let (mut cluster, first) = second_life();
+    let sibling = Sibling { value: "lost".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let object = Object::delta(Context::new(), Dot { actor: first, n: 2 }, Some(sibling));
+    cluster.peer(N3, N1, Message::Repair { key: key_of("b"), object });
+    assert_eq!(cluster.values(N3, "b"), ["lost"]);
+    assert!(!is_ready(&cluster), "what else was lost cannot be seen from the clocks any more");
+    cluster.crash(N3);
+    cluster.start(N3);
+    assert!(!is_ready(&cluster));
+}
