@@ -88,7 +88,7 @@ fn note_residual(cx: &mut Cx<'_>, row: &Row) {
 /// The clock of `partition` may have risen: visits keys that were waiting for that, `budget` at most, and takes what it
 /// used off the budget. Each time it goes on where it stopped, so that keys that cannot be stripped hold up nobody.
 pub(crate) fn visit(cx: &mut Cx<'_>, partition: Partition, budget: &mut usize) {
-    let Some(replica) = cx.replica(partition) else { return };
+    let Some(replica) = cx.replica(partition).filter(|_| *budget > 0) else { return };
     let from = replica.visited.take().map_or(Unbounded, Excluded);
     let keys: Vec<Key> = replica.residual.range((from, Unbounded)).take(*budget).cloned().collect();
     if keys.len() == *budget {

@@ -15,6 +15,7 @@ use godown_core::key::Partition;
 use godown_core::kind::{Object, Sibling};
 use godown_core::message::{Given, Message, Page, Probed};
 use godown_core::node::Node;
+use godown_core::stored;
 
 const N1: NodeId = NodeId(1);
 const N3: NodeId = NodeId(3);
@@ -209,6 +210,11 @@ impl Orphan {
         let delta = Object::delta(Context::new(), dot, Some(sibling));
         let op = OpId { origin: Life(55), n: 1 };
         self.0.peer(N3, N1, Message::Store { op, key: key_of("0"), dot, delta });
+    }
+
+    fn delete(&mut self, key: &str, dot: Dot) {
+        let (delta, op) = (Object::delta(Context::new(), dot, None), OpId { origin: Life(55), n: 1 });
+        self.0.peer(N3, N1, Message::Store { op, key: key_of(key), dot, delta });
     }
 
     fn told(&self, words: &str) -> bool {
@@ -435,4 +441,35 @@ fn a_repair_that_brings_what_an_ended_life_wrote_shows_that_the_store_was_put_ba
     cluster.crash(N3);
     cluster.start(N3);
     assert!(!is_ready(&cluster));
+}
+
+#[test]
+fn keys_that_cannot_be_stripped_hold_up_no_other_partitions() {
+    let mut orphan = Orphan(Cluster::new(3, |settings| settings.partitions = 2));
+    for other in [N1, NodeId(2)] {
+        orphan.0.cut.extend([(N3, other), (other, N3)]);
+    }
+    // Deletes above a gap that stays, so that their keys cannot be stripped: more than one round visits in the first
+    // partition, and more than are left to visit in the second when the first is through.
+    let keys: Vec<String> = (100..600).map(|n| n.to_string()).collect();
+    let held_by = |partition| {
+        let is_held = move |key: &&String| Partition::of(&key_of(key), 2) == Partition(partition);
+        keys.iter().filter(is_held).take(100)
+    };
+    for (partition, others) in [(0, Life(97)), (1, Life(98))] {
+        for (key, n) in held_by(partition).zip(2..) {
+            orphan.delete(key, Dot { actor: others, n });
+        }
+    }
+    // The last key of the second partition can be stripped since a late delete has closed its gap.
+    let last = keys.iter().rfind(|key| Partition::of(&key_of(key), 2) == Partition(1)).expect("half are");
+    orphan.delete(last, Dot { actor: AUTHOR, n: 2 });
+    orphan.delete(held_by(1).next().expect("half are"), Dot { actor: AUTHOR, n: 1 });
+    let row = stored::object_key(Partition(1), &key_of(last));
+    assert!(orphan.0.machines[&N3].table.contains_key(&row), "it remembers what the clock did not imply");
+    for _ in 0..20 {
+        orphan.await_probe();
+        orphan.answer(|op| Message::Probed { op, outcome: Probed::Equal { incomplete: vec![] } });
+    }
+    assert!(!orphan.0.machines[&N3].table.contains_key(&row), "its turn never came");
 }
