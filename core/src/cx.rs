@@ -273,8 +273,7 @@ impl Cx<'_> {
     /// of those lives, nothing would show any more what else was lost.
     pub(crate) fn went_back(&mut self, partition: Partition) {
         let Some(replica) = self.shared.replicas.get_mut(&partition) else { return };
-        let is_told = !replica.complete || self.config.replicas == 1;
-        if is_told || planted!(self.shared.plants, WentBackUnnoticed) {
+        if !replica.complete || self.config.replicas == 1 {
             return;
         }
         replica.complete = false;
@@ -299,6 +298,10 @@ impl Cx<'_> {
         }
         if !self.shared.is_open {
             // The gaps of ended lives are being closed, or will be again: that writes a checkpoint without asking.
+            return false;
+        }
+        let has_caught = write.caught.is_some() && !replica.complete;
+        if replica.log_len() == 0 && write.absorbed.is_none() && !has_caught && !replica.lapsed {
             return false;
         }
         let peers: Vec<NodeId> =

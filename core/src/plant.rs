@@ -123,10 +123,6 @@ plants! {
         "a usual one: an error is taken for an empty answer",
     PageWithHole "page-with-hole" "A page of a whole partition is sent although a key on it could not be read."
         "our own: what is not in a page reads as deleted",
-    WholeKeepsAbsent "whole-keeps-absent" "After a whole partition was pulled, keys stay that the giver had seen removed."
-        "a usual one: a copy that adds and never removes",
-    WholeIgnoresRace "whole-ignores-race" "A delta that lands while a whole partition is pulled is not looked for before the clock is taken over."
-        "our own: found by reading",
     FloorForgotten "floor-forgotten" "Dropping log rows does not raise the floor: the log claims to reach further back than it does."
         "our own: a truncated log that does not know it",
     GapsLeftOpen "gaps-left-open" "The gaps of ended lives are not closed when a node starts."
@@ -141,8 +137,6 @@ plants! {
         "our own: equal hashes of unequal things",
     IncompleteCounts "incomplete-counts" "To have caught up with incomplete peers counts as much as with complete ones."
         "our own: the blind lead the blind",
-    WentBackUnnoticed "went-back-unnoticed" "A store that was put back to an earlier state is not noticed."
-        "a usual one: a restored backup answers as if nothing had been",
     FoldLosesFirst "fold-loses-first" "Of several writes folded into one, only the last dot gets its log row."
         "a usual one: a batch of one works",
     LateForward "late-forward" "A forward below the floor is taken: its origin gave it up, and its double may have been carried out."
@@ -165,8 +159,6 @@ plants! {
         "a usual one: memory is not rolled back with the disk",
     TakesOverRefused "takes-over-refused" "A peer's clock is taken over although one of its objects could not be written here."
         "a usual one: of many outcomes only the last is looked at",
-    GiverGoneEmpty "giver-gone-empty" "A giver that loses its data between two pages is still believed."
-        "our own: found by reading",
     BurntClaimedEarly "burnt-claimed-early" "The clock claims the dot of a refused write at once, not when a checkpoint has put it on record."
         "our own: found by random runs with refusing disks",
     LifeUnrecorded "life-unrecorded" "A life's row is never written: the next life knows neither its gaps nor that its store was put back."

@@ -8,6 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use crate::causal::{Clock, Context, Dot, DotStore};
 use crate::id::{Life, NodeId};
@@ -31,6 +32,8 @@ pub struct Checkpoint {
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub struct Replica {
     clock: Clock,
+    /// The clock's digest, until the clock changes.
+    digest: Cell<Option<u64>>,
     log: BTreeMap<Dot, Key>,
     floor: BTreeMap<Life, u64>,
     seen: BTreeMap<NodeId, Clock>,
@@ -72,6 +75,14 @@ impl Replica {
         &self.clock
     }
 
+    /// The digest of what the data has seen.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let digest = self.digest.get().unwrap_or_else(|| self.clock.digest());
+        self.digest.set(Some(digest));
+        digest
+    }
+
     /// Log rows not yet dropped.
     #[must_use]
     pub fn log_len(&self) -> usize {
@@ -93,6 +104,7 @@ impl Replica {
 
     /// A write with these dots of `key` is on disk.
     pub fn landed(&mut self, key: &Key, dots: &[Dot]) {
+        self.digest.set(None);
         for &dot in dots {
             self.clock.insert(dot);
             self.log.insert(dot, key.clone());
@@ -114,6 +126,7 @@ impl Replica {
 
     /// A checkpoint that holds `clock` is on disk; `whole` says that all of it came as objects, without log rows.
     pub fn absorbed(&mut self, clock: &Clock, whole: bool) {
+        self.digest.set(None);
         self.clock.join(clock);
         self.burnt.retain(|&dot| !clock.has(dot));
         if whole {
@@ -200,7 +213,12 @@ impl Replica {
     /// `peer` is known to have everything in `clock`.
     pub fn peer_has(&mut self, peer: NodeId, clock: &Clock) {
         // Replaced, not joined: a peer that lost its disk has less than it had, and must be believed.
-        self.seen.insert(peer, clock.clone());
+        note_seen(&mut self.seen, peer, clock);
+    }
+
+    /// `peer` is known to have seen exactly what this replica has.
+    pub fn peer_is_equal(&mut self, peer: NodeId) {
+        note_seen(&mut self.seen, peer, &self.clock);
     }
 
     /// What `peer` said last about what it has seen.
@@ -297,5 +315,14 @@ fn raise_floor(floor: &mut BTreeMap<Life, u64>, clock: &Clock) {
     for actor in clock.as_context().actors() {
         let floor = floor.entry(actor).or_default();
         *floor = clock.as_context().highest(actor).max(*floor);
+    }
+}
+
+fn note_seen(all: &mut BTreeMap<NodeId, Clock>, peer: NodeId, clock: &Clock) {
+    // Mostly it is no news, and comparing is cheaper than copying.
+    match all.get_mut(&peer) {
+        Some(seen) if seen == clock => {}
+        Some(seen) => seen.clone_from(clock),
+        None => _ = all.insert(peer, clock.clone()),
     }
 }

@@ -306,8 +306,7 @@ impl Sync {
                 if !replica.complete {
                     incomplete.push(partition);
                 }
-                let clock = replica.clock().clone();
-                replica.peer_has(from, &clock);
+                replica.peer_is_equal(from);
                 prune(cx, partition);
             }
             Probed::Equal { incomplete }
@@ -525,7 +524,6 @@ impl Sync {
         let replica = &cx.shared.replicas[&partition];
         if let By::Pages { own } = &by
             && replica.is_overtaken(own, &clock)
-            && !planted!(cx.shared.plants, WholeIgnoresRace)
         {
             // What came in may have been removed at the giver before the first page: no page said so, and the clock
             // must not either.
@@ -682,10 +680,7 @@ impl Sync {
         let whole = match earlier {
             // A giver that knows less than before the first page has lost its data in between, and would seem to have
             // seen the rest removed.
-            Some(whole)
-                if !whole.clock.missing_from(&page.clock).is_empty()
-                    && !planted!(cx.shared.plants, GiverGoneEmpty) =>
-            {
+            Some(whole) if !whole.clock.missing_from(&page.clock).is_empty() => {
                 sometimes!(cx.shared.moments, GiverLost);
                 return self.next_partition(cx, from);
             }
@@ -750,7 +745,6 @@ impl Sync {
             unreachable!("just matched")
         };
         sometimes!(cx.shared.moments, RemovedByPage, !absent.is_empty());
-        let absent = if planted!(cx.shared.plants, WholeKeepsAbsent) { Vec::new() } else { absent };
         let Page { clock, objects, end, .. } = *page;
         let mut nothing = Object::default();
         clock.fill(&mut nothing);
@@ -943,13 +937,13 @@ fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
 
 /// One number for the clock of `partition`.
 fn digest_of(cx: &Cx<'_>, partition: Partition) -> u64 {
-    let clock = cx.shared.replicas[&partition].clock();
+    let replica = &cx.shared.replicas[&partition];
     if planted!(cx.shared.plants, DigestForgetsCloud) {
         let mut bases = Context::new();
-        bases.join_bases(clock.as_context());
+        bases.join_bases(replica.clock().as_context());
         return Clock::from_context(bases).digest();
     }
-    clock.digest()
+    replica.digest()
 }
 
 /// Drops log rows that every replica has, which is bookkeeping: lost, it is done again. Burnt dots are put on record.
@@ -969,8 +963,7 @@ fn on_equal(
     budget: &mut usize,
 ) {
     let replica = cx.replica(partition).expect("shared partitions are held");
-    let clock = replica.clock().clone();
-    replica.peer_has(peer, &clock);
+    replica.peer_is_equal(peer);
     let (absorbed, caught) = (replica.burnt(), is_complete.map(|is_complete| (peer, is_complete)));
     sometimes!(cx.shared.moments, BurntRecorded, absorbed.is_some());
     write_checkpoint(cx, CheckpointWrite { absorbed, caught, ..CheckpointWrite::nothing(partition) });

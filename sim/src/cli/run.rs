@@ -176,10 +176,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, String> {
     if is_interrupted.load(Ordering::Relaxed) {
         say("interrupted: the seeds above are done, and kept where a run folder was named");
     }
+    broken.map_or(Ok(()), Err)?;
     if let Some(folder) = &folder {
         folder.sum(&(told + "\n"))?;
     }
-    broken.map_or(Ok(()), Err)?;
     let is_bad = if weather.is_reckless { sum.failures == 0 } else { sum.failures > 0 };
     if weather.is_reckless && sum.failures == 0 {
         say("these runs were reckless, and none was seen to lose anything");
