@@ -1,19 +1,22 @@
 //! No key holds more siblings than its coordinators could have let in.
 //!
 //! A coordinator refuses a write to a key that holds as many siblings as it may. Cut off from each other, each of a key's
-//! replicas may let in that many, and what they join to is shown; never more. A node that loses its disk forgets what
-//! it has let in, so runs that lose disks are not judged.
+//! replicas may let in that many, and what all of them join to is never more: of what a coordinator let in nothing is
+//! visible there that is not visible at the coordinator itself. So reads from all replicas are judged; one that has not
+//! heard what was replaced may show more. A node that loses its disk forgets what it has let in, so runs that lose
+//! disks are not judged.
 
 use super::{Check, Failure};
-use crate::record::{Act, End, Record};
+use crate::record::{Act, End, Op, Record};
 use crate::scenario::{Scenario, span};
 
 /// Judges every read of a run.
 #[must_use]
 pub fn check(scenario: &Scenario, record: &Record) -> Option<Failure> {
     let most = scenario.replicas * scenario.siblings_max;
-    let reads = record.ops().iter().enumerate().filter(|(_, op)| op.act == Act::Read && op.end == End::Ok);
-    let (place, read) = reads.into_iter().find(|(_, op)| op.shown.len() > most)?;
+    let is_judged = |op: &Op| op.act == Act::Read && op.end == End::Ok && op.quorum >= scenario.replicas;
+    let mut reads = record.ops().iter().enumerate().filter(|(_, op)| is_judged(op));
+    let (place, read) = reads.find(|(_, op)| op.shown.len() > most)?;
     if !scenario.losers().is_empty() {
         return None;
     }
@@ -31,12 +34,11 @@ pub fn check(scenario: &Scenario, record: &Record) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Op;
 
     #[test]
     fn as_many_siblings_as_all_replicas_let_in_and_no_more() {
         let scenario = Scenario { siblings_max: 2, ..Scenario::plain() };
-        let judge = |siblings: u64| {
+        let judge = |quorum: usize, siblings: u64| {
             let mut record = Record::new(vec![1]);
             let op = Op {
                 session: 0,
@@ -46,7 +48,7 @@ mod tests {
                 node: 0,
                 id: 0,
                 seen: Vec::new(),
-                quorum: 2,
+                quorum,
                 at_ns: 0,
                 ended_ns: 0,
                 invoked: 0,
@@ -58,6 +60,7 @@ mod tests {
             record.complete(op, 1, End::Ok, (0..siblings).collect());
             check(&scenario, &record).map(|failure| failure.ops)
         };
-        assert_eq!((judge(6), judge(7)), (None, Some(vec![0])));
+        assert_eq!((judge(3, 6), judge(3, 7)), (None, Some(vec![0])));
+        assert_eq!(judge(2, 7), None, "the third may know that some were replaced");
     }
 }
