@@ -76,7 +76,8 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
     }
 
     /// Keeps a candidate if it still fails in the same way with one of a few seeds.
-    fn keep(&mut self, candidate: Scenario) -> bool {
+    fn keep(&mut self, mut candidate: Scenario) -> bool {
+        candidate.faults.sort_by_key(|fault| fault.at_ns);
         let is_wrong = candidate == self.best
             || candidate.check().is_err()
             || (self.is_survivable && candidate.excess().is_some());
