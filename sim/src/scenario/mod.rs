@@ -1,6 +1,6 @@
 //! What one run is: a cluster, its clients, its network and disks, and a list of faults. All of it is data.
 //!
-//! A scenario is [drawn](Scenario::draw) from a seed, or read from [text](text). Because its calls and faults are lists,
+//! A scenario is [drawn](Scenario::draw) from a seed, or read from [text]. Because its calls and faults are lists,
 //! a failing one can be told in words, cut down and run again after the code has changed. What it may
 //! inject and still claim that nothing is lost follows from N, R and W; [`limit`] says what. Nothing here depends on how a
 //! world runs it. The seed also feeds whatever a world draws while it runs: latencies, disk times, lives.
