@@ -4,6 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use godown_core::Plant;
+use godown_sim::campaign;
+use godown_sim::scenario::Scenario;
+use godown_sim::world::Options;
+
 fn sim(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_godown-sim")).args(args).output().expect("the simulator starts")
 }
@@ -26,18 +31,29 @@ fn a_campaign_ends_with_its_sums_and_success() {
     assert!(last.contains(" core inputs, ") && last.contains(" simulated seconds"), "{last}");
 }
 
+/// The first seed that finds the planted bug that is found soonest.
+fn failing() -> u64 {
+    let options = Options { plants: vec![Plant::AckShowsUnseen], ..Options::default() };
+    let fails = |seed: &u64| campaign::run_one(&Scenario::draw(*seed), &options).broke().is_some();
+    (0..50).find(fails).expect("it is found soon")
+}
+
+const PLANT: &str = "ack-shows-unseen";
+
 #[test]
 fn a_failing_seed_is_told_with_its_check_and_the_command_that_replays_it() {
-    let output = sim(&["run", "--seeds", "0..3", "--plant", "ack-shows-unseen", "--jobs", "1"]);
+    let seed = failing();
+    let seeds = format!("{seed}..{}", seed + 2);
+    let output = sim(&["run", "--seeds", &seeds, "--plant", PLANT, "--jobs", "1"]);
     let text = out(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    let replay = "  cargo sim replay 0 --world stepped --plant ack-shows-unseen";
+    let replay = format!("  cargo sim replay {seed} --world stepped --plant {PLANT}");
     assert!(text.lines().any(|line| line == replay), "{text}");
     let words: Vec<&str> = replay.split_whitespace().skip(2).collect();
     let replayed = sim(&words);
     assert_eq!(replayed.status.code(), Some(1));
-    let told = text.lines().next().and_then(|line| line.strip_prefix("seed 0 ")).expect("a failure");
-    assert!(out(&replayed).contains(told), "{}", out(&replayed));
+    let told = text.lines().next().and_then(|line| line.strip_prefix(&format!("seed {seed} ")));
+    assert!(out(&replayed).contains(told.expect("a failure")), "{}", out(&replayed));
 }
 
 #[test]
@@ -107,14 +123,15 @@ impl Drop for Scratch {
 fn a_failing_seed_is_shrunk_kept_replayed_and_drawn() {
     let scratch = Scratch::new("shrink");
     let (kept, page) = (scratch.file("kept.toml"), scratch.file("page.html"));
-    let shrunk = sim(&["shrink", "0", "--plant", "ack-shows-unseen", "--save", &kept, "--about", "a test"]);
+    let seed = failing().to_string();
+    let shrunk = sim(&["shrink", &seed, "--plant", PLANT, "--save", &kept, "--about", "a test"]);
     assert!(shrunk.status.success(), "{}", out(&shrunk));
     assert!(out(&shrunk).contains("shrunk to "), "{}", out(&shrunk));
     let replayed = sim(&["replay", &kept, "--html", &page]);
     assert_eq!(replayed.status.code(), Some(1), "the file names the planted bug: {}", out(&replayed));
     assert!(fs::read_to_string(&kept).expect("it was written").contains("about = \"a test\""));
     let html = fs::read_to_string(&page).expect("it was written");
-    assert!(html.contains("</html>") && html.contains("ack-shows-unseen"), "{} bytes", html.len());
+    assert!(html.contains("</html>") && html.contains(PLANT), "{} bytes", html.len());
     let forked = sim(&["replay", &kept, "--fork", "0s", "--fork", "100s", "--forks", "5"]);
     let text = out(&forked);
     assert_eq!(forked.status.code(), Some(1), "{text}");
@@ -127,33 +144,25 @@ fn a_failing_seed_is_shrunk_kept_replayed_and_drawn() {
 fn a_campaign_is_kept_taken_up_again_and_added_up() {
     let scratch = Scratch::new("folder");
     let runs = scratch.file("runs");
-    let first = sim(&[
-        "run",
-        "--seeds",
-        "0..6",
-        "--run-dir",
-        &runs,
-        "--plant",
-        "ack-shows-unseen",
-        "--failures-max",
-        "1",
-        "--jobs",
-        "1",
-    ]);
+    let first_seed = failing();
+    let seeds = format!("{first_seed}..{}", first_seed + 6);
+    let args = ["run", "--seeds", &seeds, "--run-dir", &runs, "--plant", PLANT];
+    let first = sim(&[&args[..], &["--failures-max", "1", "--jobs", "1"]].concat());
     assert_eq!(first.status.code(), Some(1), "{}", out(&first));
     let lines = || fs::read_to_string(format!("{runs}/seeds.jsonl")).expect("it is there");
     assert_eq!(lines().lines().count(), 1, "{}", lines());
-    assert!(fs::metadata(format!("{runs}/failures/seed-0.toml")).is_ok());
+    assert!(fs::metadata(format!("{runs}/failures/seed-{first_seed}.toml")).is_ok());
     // As if the machine had stopped in the middle of a line.
     fs::write(format!("{runs}/seeds.jsonl"), lines() + "{\"seed\": 1, \"dig").expect("it can be written");
-    let args = ["run", "--seeds", "0..6", "--run-dir", &runs, "--plant", "ack-shows-unseen"];
     let again = sim(&args);
     assert_eq!(again.status.code(), Some(2), "it is there already");
     assert!(err(&again).contains("--resume"), "{}", err(&again));
     let resumed = sim(&[&args[..], &["--resume"]].concat());
     assert!(out(&resumed).contains("1 of these seeds were run before"), "{}", out(&resumed));
-    let seeds: Vec<String> = lines().lines().map(|line| line[..9].to_owned()).collect();
-    assert_eq!(seeds, (0..6).map(|seed| format!("{{\"seed\":{seed}")).collect::<Vec<_>>());
+    let kept: Vec<String> =
+        lines().lines().map(|line| line[..line.find(',').unwrap_or(0)].to_owned()).collect();
+    let due = first_seed..first_seed + 6;
+    assert_eq!(kept, due.map(|seed| format!("{{\"seed\":{seed}")).collect::<Vec<_>>());
     let summed = sim(&["sum", &runs]);
     assert!(
         out(&summed).lines().last().is_some_and(|line| line.starts_with("6 seeds, ")),
@@ -190,7 +199,7 @@ fn an_interrupted_campaign_says_what_it_has_done() {
     let scratch = Scratch::new("interrupted");
     let runs = scratch.file("runs");
     let mut child = Command::new(env!("CARGO_BIN_EXE_godown-sim"))
-        .args(["run", "--minutes", "60", "--run-dir", &runs, "--plant", "ack-shows-unseen"])
+        .args(["run", "--minutes", "60", "--run-dir", &runs, "--plant", PLANT])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the simulator starts");

@@ -11,8 +11,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Scenario;
 use super::fault::Harm;
-use super::{Deed, Scenario};
 
 impl Scenario {
     /// The nodes that lose what their disks hold, or the newest part of it, at some time.
@@ -66,19 +66,12 @@ impl Scenario {
         }
         None
     }
-
-    /// Whether the run lists keys.
-    #[must_use]
-    pub fn lists(&self) -> bool {
-        let mut plans = self.sessions.iter().flat_map(|session| &session.calls);
-        plans.any(|plan| matches!(plan.deed, Deed::List { .. }))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{MS, Plan, SECOND};
+    use crate::scenario::{Deed, MS, Plan, SECOND};
 
     /// Three nodes with W copies of each write, and these faults.
     fn excess(w: usize, asked: Option<usize>, faults: &[&str]) -> Option<String> {
