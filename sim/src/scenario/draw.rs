@@ -156,7 +156,7 @@ fn quorums(rng: &mut Rng, replicas: usize) -> (usize, usize) {
 fn losses(rng: &mut Rng, weather: &Weather, replicas: usize, leaves_repair_to_reads: bool) -> usize {
     let may = |kind: &Kind| weather.faults.as_ref().is_none_or(|kinds| kinds.contains(kind));
     let (drawn, two) = (rng.chance(350), rng.chance(350));
-    if weather.is_reckless {
+    if weather.is_reckless && LOSSES.iter().chain(BEYOND).any(may) {
         return 1 + usize::from(two);
     }
     if !drawn || leaves_repair_to_reads || !LOSSES.iter().any(may) {
@@ -308,11 +308,8 @@ fn faults(rng: &mut Rng, weather: &Weather, zones: &[usize], losses: usize, leng
             losers.push(node);
         }
     }
-    let of_losses: Vec<Kind> = LOSSES.iter().copied().filter(|kind| may(*kind)).collect();
-    let mut of_losses = if of_losses.is_empty() { LOSSES.to_vec() } else { of_losses };
-    if weather.is_reckless {
-        of_losses.extend(BEYOND);
-    }
+    let beyond = if weather.is_reckless { BEYOND } else { &[] };
+    let of_losses: Vec<Kind> = LOSSES.iter().chain(beyond).copied().filter(|kind| may(*kind)).collect();
     if are_twins {
         // Several disks at once, as when a rack burns.
         let at_ns = rng.below(length_ns * 8 / 10);
