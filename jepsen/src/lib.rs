@@ -23,4 +23,5 @@
 //! ```
 
 pub mod check;
+mod engine;
 pub mod history;

@@ -5,17 +5,16 @@
 //! [`History`] and returns a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
 mod convergence;
-mod quick;
 mod register;
 mod report;
 mod siblings;
-mod wgl;
 
 pub use convergence::convergence;
 pub use register::{FailedCas, Nil, Options, linearizable};
 pub use report::{Anomaly, Check, Explanation, Place, Report, Unknown, Verdict, Violation};
 pub use siblings::siblings;
 
+use crate::engine::quick::QuickMap;
 use crate::history::{Event, History, Kind, Operation, PairError, Value};
 
 /// Why a history could not be judged at all.
@@ -100,7 +99,7 @@ const FINAL: &str = "final";
 /// Operations by key, keys in order; operations without a key are on the key nil.
 fn keys<'h>(operations: &[Operation<'h>]) -> Vec<(&'h Value, Vec<Operation<'h>>)> {
     static NONE: Value = Value::Null;
-    let mut numbers: quick::QuickMap<&Value, usize> = quick::QuickMap::default();
+    let mut numbers: QuickMap<&Value, usize> = QuickMap::default();
     let mut keys: Vec<(&Value, Vec<Operation<'h>>)> = Vec::new();
     for operation in operations {
         let key = operation.key().unwrap_or(&NONE);

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::quick::QuickMap;
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
-use super::wgl::{self, Budget, Call, Decision, Step};
 use super::{CheckError, keys};
+use crate::engine::quick::QuickMap;
+use crate::engine::wgl::{self, Budget, Call, Decision, Step};
 use crate::history::{History, Operation, Outcome, Value};
 
 /// What an acknowledged read of nothing means.

@@ -17,9 +17,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::convergence::{is_final_read, node_name, shown};
-use super::quick::QuickMap;
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::{CheckError, keys};
+use crate::engine::quick::QuickMap;
 use crate::history::{History, Operation, Outcome, Value};
 
 /// Judges every key by the rule of siblings. See the module's story.

@@ -6,15 +6,15 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Builds the quick hash.
-pub(super) type Quick = BuildHasherDefault<QuickHasher>;
+pub(crate) type Quick = BuildHasherDefault<QuickHasher>;
 
 /// A hash map with that hash: the same order in every process, and nowhere may the order show all the same.
 #[expect(clippy::disallowed_types, reason = "looked up only, in the checker's hottest loops")]
-pub(super) type QuickMap<K, V> = std::collections::HashMap<K, V, Quick>;
+pub(crate) type QuickMap<K, V> = std::collections::HashMap<K, V, Quick>;
 
 /// Mixes words by multiplication.
 #[derive(Default)]
-pub(super) struct QuickHasher(u64);
+pub(crate) struct QuickHasher(u64);
 
 impl Hasher for QuickHasher {
     fn write(&mut self, bytes: &[u8]) {

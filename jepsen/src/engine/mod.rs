@@ -1,0 +1,9 @@
+//! Algorithms that decide, on plain numbers.
+//!
+//! An engine knows no history, no file and no words: keys, values and sessions are small numbers that the caller gave
+//! out, times are positions among all events, and an answer names the calls that decide it by their place in the
+//! input. So an engine can be judged by brute force on random small inputs, and run on large ones without a file. What
+//! an input means, and how an answer is told, is the business of `check`.
+
+pub(crate) mod quick;
+pub(crate) mod wgl;
