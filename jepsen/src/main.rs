@@ -245,7 +245,7 @@ fn with_progress<T>(history: &History, done: &Arc<AtomicU64>, work: impl FnOnce(
     if !io::stderr().is_terminal() {
         return work();
     }
-    let operations = history.events.len() as u64 / 2;
+    let operations = history.len() as u64 / 2;
     let done = Arc::clone(done);
     let (finish, finished) = mpsc::channel::<()>();
     let show = move || {

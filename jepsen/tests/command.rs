@@ -112,7 +112,7 @@ fn hostile_and_broken_input_exits_with_3() {
     let overlap = "{:process 0 :type :invoke :f :read}\n{:process 0 :type :invoke :f :read}";
     let odd_cas = "{:process 0 :type :invoke :f :cas :value 7}\n{:process 0 :type :ok :f :cas}";
     for (name, content, says) in [
-        ("deep", deep.as_bytes(), "deep:1: values nest deeper than"),
+        ("deep", deep.as_bytes(), "deep:1: column 139: values nest deeper than"),
         ("garbage", b"{\x00\xff\xfe[[", "garbage:1: "),
         ("binary", b"\x7fELF\x02\x01\x01\x00\xff\xff", "binary:1: "),
         ("unmatched", unmatched.as_bytes(), "unmatched:1: process 0 completed \"read\""),

@@ -82,8 +82,8 @@ fn a_replay_writes_the_history_for_the_checker() {
     let path = std::env::temp_dir().join(format!("godown-sim-history-{}.jsonl", std::process::id()));
     let name = path.to_string_lossy().into_owned();
     assert!(sim(&["replay", "7", "--history", &name]).status.success());
-    let file = std::io::BufReader::new(std::fs::File::open(&path).expect("it was written"));
-    let history = godown_jepsen::history::History::from_lines(&name, file).expect("it can be read");
+    let mut file = std::fs::File::open(&path).expect("it was written");
+    let history = godown_jepsen::history::History::from_lines(&name, &mut file).expect("it can be read");
     std::fs::remove_file(&path).expect("it is there");
     let report = godown_jepsen::check::siblings(&history).expect("it can be judged");
     assert!(report.is_valid(), "{report}");

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
+use super::report::{Anomaly, Check, Explanation, Report, Violation};
 use super::{CheckError, FINAL, keys};
-use crate::history::{History, Operation, Outcome, Value};
+use crate::history::{Atom, History, Operation, Outcome};
 
 /// Judges whether the final reads of every key are equal on all nodes, as sets.
 ///
@@ -16,10 +16,11 @@ use crate::history::{History, Operation, Outcome, Value};
 /// A history whose events do not make up operations.
 pub fn convergence(history: &History) -> Result<Report, CheckError> {
     let operations = history.operations()?;
-    let finals: Vec<Operation<'_>> = operations.into_iter().filter(is_final_read).collect();
+    let is_final = is_final_read(history);
+    let finals: Vec<Operation> = operations.into_iter().filter(|operation| is_final(operation)).collect();
     let mut check = Check::new("convergence");
     check.operations = finals.len();
-    let nodes: BTreeSet<String> = finals.iter().map(node_name).collect();
+    let nodes: BTreeSet<String> = finals.iter().map(|read| node_name(history, read)).collect();
     check.notes.push(match nodes.len() {
         1 => "1 node".to_owned(),
         count => format!("{count} nodes"),
@@ -30,68 +31,71 @@ pub fn convergence(history: &History) -> Result<Report, CheckError> {
             "there are no final reads (\"phase\":\"final\"), so nobody knows how the nodes ended",
         );
     }
-    let keys = keys(&finals);
+    let keys = keys(history, &finals);
     check.keys = keys.len();
     for (key, reads) in keys {
-        let mut answers: BTreeMap<String, Operation<'_>> = BTreeMap::new();
+        let mut answers: BTreeMap<String, Operation> = BTreeMap::new();
         for read in reads.iter().filter(|read| read.outcome == Outcome::Ok) {
-            answers.insert(node_name(read), *read);
+            answers.insert(node_name(history, read), *read);
         }
         let silent: Vec<&str> =
             nodes.iter().filter(|node| !answers.contains_key(*node)).map(String::as_str).collect();
         if !silent.is_empty() {
-            check.wonder(Some(key), format!("no final read was answered by {}", silent.join(", ")));
+            let reason = format!("no final read was answered by {}", silent.join(", "));
+            check.wonder(Some(history.value(key)), reason);
         }
-        if let Some(explanation) = difference(&answers) {
-            check.violate(Violation { anomaly: Anomaly::Diverged, key: key.clone(), explanation });
+        if let Some(explanation) = difference(history, &answers) {
+            check.violate(Violation { anomaly: Anomaly::Diverged, key: history.value(key), explanation });
         }
     }
     Ok(Report::new(&history.source, vec![check]))
 }
 
 /// Whether an operation is a read after everything came to rest.
-pub(super) fn is_final_read(operation: &Operation<'_>) -> bool {
-    matches!(operation.f().as_str(), "read" | "get") && operation.is_in_phase(FINAL)
+pub(super) fn is_final_read(history: &History) -> impl Fn(&Operation) -> bool + '_ {
+    let is_read = history.words(|word| matches!(word, "read" | "get"));
+    move |operation| is_read[operation.f.number()] && operation.is_in_phase(history, FINAL)
 }
 
 /// The values that a read showed: a list is all siblings, nothing is none, anything else is the only one.
-pub(super) fn shown<'h>(read: &Operation<'h>) -> &'h [Value] {
-    match read.result() {
-        None | Some(Value::Null) => &[],
-        Some(Value::List(values)) => values,
-        Some(value) => std::slice::from_ref(value),
+pub(super) fn shown<'a>(history: &'a History, read: &'a Operation) -> &'a [Atom] {
+    match history.list(read.result) {
+        Some(values) => values,
+        None if read.result.is_null() => &[],
+        None => std::slice::from_ref(&read.result),
     }
 }
 
-pub(super) fn node_name(operation: &Operation<'_>) -> String {
-    operation.node().map_or_else(|| format!("process {}", operation.process()), ToString::to_string)
+pub(super) fn node_name(history: &History, operation: &Operation) -> String {
+    let node = operation.node(history);
+    node.map_or_else(|| format!("process {}", history.process(operation.process)), str::to_owned)
 }
 
-fn difference(answers: &BTreeMap<String, Operation<'_>>) -> Option<Explanation> {
-    let sets: BTreeMap<&str, BTreeSet<&Value>> =
-        answers.iter().map(|(node, read)| (node.as_str(), shown(read).iter().collect())).collect();
-    let all: BTreeSet<&Value> = sets.values().flatten().copied().collect();
+fn difference(history: &History, answers: &BTreeMap<String, Operation>) -> Option<Explanation> {
+    let sets: BTreeMap<&str, BTreeSet<Atom>> = answers
+        .iter()
+        .map(|(node, read)| (node.as_str(), shown(history, read).iter().copied().collect()))
+        .collect();
+    let all: BTreeSet<Atom> = sets.values().flatten().copied().collect();
+    let told = |values: &mut dyn Iterator<Item = Atom>, between: &str| {
+        let mut values: Vec<Atom> = values.collect();
+        values.sort_by(|a, b| history.compare(*a, *b));
+        let values: Vec<String> = values.iter().map(|value| history.show(*value).to_string()).collect();
+        values.join(between)
+    };
     let lacks: Vec<String> = sets
         .iter()
-        .filter_map(|(node, set)| {
-            let missing: Vec<String> = all.difference(set).map(ToString::to_string).collect();
-            (!missing.is_empty()).then(|| format!("{node} lacks {}", missing.join(", ")))
-        })
+        .filter(|(_, set)| set.len() < all.len())
+        .map(|(node, set)| format!("{node} lacks {}", told(&mut all.difference(set).copied(), ", ")))
         .collect();
     if lacks.is_empty() {
         return None;
     }
-    let events = answers.values().map(|read| {
-        let place = read.completed.zip(read.completion).map(|(position, event)| Place::of(event, position));
-        place.unwrap_or_else(|| Place::of(read.invoke, read.invoked))
-    });
-    let shows = sets.iter().map(|(node, set)| {
-        let values: Vec<String> = set.iter().map(ToString::to_string).collect();
-        format!("{node} shows [{}]", values.join(" "))
-    });
+    let shows =
+        sets.iter().map(|(node, set)| format!("{node} shows [{}]", told(&mut set.iter().copied(), " ")));
     Some(Explanation {
         summary: lacks.join("; "),
-        events: events.collect(),
+        events: answers.values().map(|read| history.end_of(read)).collect(),
         steps: shows.collect(),
         contradiction: "every node must show the same values after everything came to rest".to_owned(),
     })

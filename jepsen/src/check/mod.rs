@@ -11,11 +11,11 @@ mod siblings;
 
 pub use convergence::convergence;
 pub use register::{FailedCas, Nil, Options, linearizable};
-pub use report::{Anomaly, Check, Explanation, Place, Report, Unknown, Verdict, Violation};
+pub use report::{Anomaly, Check, Explanation, Figures, Place, Report, Unknown, Verdict, Violation};
 pub use siblings::siblings;
 
 use crate::engine::quick::QuickMap;
-use crate::history::{Event, History, Kind, Operation, PairError, Value};
+use crate::history::{At, Atom, History, Kind, Operation, PairError};
 
 /// Why a history could not be judged at all.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub fn auto(history: &History, options: &Options) -> Result<Report, CheckError> 
 /// A history whose events do not make up operations, or an operation with a value that its function cannot have.
 pub fn run(history: &History, model: Model, options: &Options) -> Result<Report, CheckError> {
     match model {
-        Model::Auto if history.events.iter().any(is_of_siblings) => run(history, Model::Siblings, options),
+        Model::Auto if history.iter().any(is_of_siblings) => run(history, Model::Siblings, options),
         Model::Auto => match stranger_to_registers(history) {
             Some(stranger) => Ok(unknown_model(history, &stranger)),
             None => run(history, Model::Register, options),
@@ -72,14 +72,21 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
 
 /// What a history has that no register's history has, if anything; in words.
 fn stranger_to_registers(history: &History) -> Option<String> {
-    let mut events = history.events.iter().filter(|event| event.process().is_client());
-    events.find_map(|event| match (event.f().as_str(), event.kind(), event.value_of()) {
-        ("read" | "get", Kind::Ok, Some(Value::Map(_) | Value::List(_))) => {
+    const FUNCTIONS: [&str; 6] = ["read", "get", "write", "put", "cas", "delete"];
+    let is_known = history.words(|word| FUNCTIONS.contains(&word));
+    let is_read = history.words(|word| matches!(word, "read" | "get"));
+    let mut events = history.iter().filter(|event| event.process().is_client());
+    events.find_map(|event| match event.function().number() {
+        f if !is_known[f] => Some(format!("\"{}\"", event.f())),
+        f if is_read[f] && event.kind() == Kind::Ok && is_collection(history, event.value()) => {
             Some("a read of several values".to_owned())
         }
-        ("read" | "get" | "write" | "put" | "cas" | "delete", ..) => None,
-        (f, ..) => Some(format!("\"{f}\"")),
+        _ => None,
     })
+}
+
+fn is_collection(history: &History, value: Atom) -> bool {
+    history.list(value).is_some() || history.map(value).is_some()
 }
 
 fn unknown_model(history: &History, stranger: &str) -> Report {
@@ -88,27 +95,29 @@ fn unknown_model(history: &History, stranger: &str) -> Report {
     Report::new(&history.source, vec![check])
 }
 
-fn is_of_siblings(event: &Event) -> bool {
-    let is_final = event.phase_of().is_some_and(|phase| *phase == FINAL);
-    event.seen_of().is_some() || is_final && matches!(event.value_of(), Some(Value::List(_)))
+fn is_of_siblings(event: At<'_>) -> bool {
+    event.seen().is_some() || event.phase() == Some(FINAL) && event.has_list()
 }
 
 /// The phase of reads after everything came to rest.
 const FINAL: &str = "final";
 
 /// Operations by key, keys in order; operations without a key are on the key nil.
-fn keys<'h>(operations: &[Operation<'h>]) -> Vec<(&'h Value, Vec<Operation<'h>>)> {
-    static NONE: Value = Value::Null;
-    let mut numbers: QuickMap<&Value, usize> = QuickMap::default();
-    let mut keys: Vec<(&Value, Vec<Operation<'h>>)> = Vec::new();
+fn keys(history: &History, operations: &[Operation]) -> Vec<(Atom, Vec<Operation>)> {
+    let mut numbers: QuickMap<Atom, usize> = QuickMap::default();
+    let mut keys: Vec<(Atom, Vec<Operation>)> = Vec::new();
+    let mut last = (Atom::ABSENT, usize::MAX);
     for operation in operations {
-        let key = operation.key().unwrap_or(&NONE);
-        let number = *numbers.entry(key).or_insert_with(|| {
-            keys.push((key, Vec::new()));
-            keys.len() - 1
-        });
-        keys[number].1.push(*operation);
+        let key = operation.key.or(Atom::NULL);
+        if last.0 != key {
+            let number = *numbers.entry(key).or_insert_with(|| {
+                keys.push((key, Vec::new()));
+                keys.len() - 1
+            });
+            last = (key, number);
+        }
+        keys[last.1].1.push(*operation);
     }
-    keys.sort_by_key(|(key, _)| *key);
+    keys.sort_by(|(a, _), (b, _)| history.compare(*a, *b));
     keys
 }

@@ -6,18 +6,18 @@
 //! writes take effect whenever they like) as far as it still fails, so that only the calls that matter are told.
 //! What a read of nothing and a failed cas mean is an option, because recorders differ.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
+use super::report::{Anomaly, Check, Explanation, Report, Violation};
 use super::{CheckError, keys};
 use crate::engine::quick::QuickMap;
 use crate::engine::wgl::{self, Budget, Call, Decision, Step};
-use crate::history::{History, Operation, Outcome, Value};
+use crate::history::{Atom, History, Operation, Outcome, Shown};
 
 /// What an acknowledged read of nothing means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,11 +79,12 @@ const RELAX_STEPS_MAX: u64 = 5_000_000;
 /// A history whose events do not make up operations, or a cas whose value is no pair.
 pub fn linearizable(history: &History, options: &Options) -> Result<Report, CheckError> {
     let operations = history.operations()?;
-    let keys = keys(&operations);
+    let keys = keys(history, &operations);
+    let roles = history.words(Role::of);
     let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut parts = Vec::with_capacity(keys.len());
     for (key, operations) in &keys {
-        parts.push((parts.len(), *key, Part::new(history, operations, options)?));
+        parts.push((parts.len(), *key, Part::new(history, &roles, operations, options)?));
     }
     // The largest first: a large one that begins last would leave the other cores idle.
     parts.sort_by_key(|(place, _, part)| (std::cmp::Reverse(part.calls.len()), *place));
@@ -91,7 +92,7 @@ pub fn linearizable(history: &History, options: &Options) -> Result<Report, Chec
         .par_iter()
         .with_max_len(1)
         .map(|(place, key, part)| {
-            let result = part.judge(key, options, deadline);
+            let result = part.judge(*key, options, deadline);
             options.progress.fetch_add(part.operations.len() as u64, Ordering::Relaxed);
             (*place, *key, result)
         })
@@ -116,7 +117,7 @@ pub fn linearizable(history: &History, options: &Options) -> Result<Report, Chec
         match result {
             Found::Nothing => {}
             Found::Violation(violation) => check.violate(*violation),
-            Found::Unknown(reason) => check.wonder(Some(key), reason),
+            Found::Unknown(reason) => check.wonder(Some(history.value(key)), reason),
         }
     }
     Ok(Report::new(&history.source, vec![check]))
@@ -129,68 +130,91 @@ enum Found {
 }
 
 /// One key's part of a history.
-struct Part<'a, 'h> {
-    operations: &'a [Operation<'h>],
+struct Part<'a> {
+    history: &'a History,
+    operations: &'a [Operation],
     /// The call of each operation that says anything; the operation's place beside it.
     calls: Vec<Call>,
     owners: Vec<u32>,
     /// The value behind each number.
-    values: Vec<&'h Value>,
+    values: Vec<Atom>,
     /// A function that is no register's.
-    stranger: Option<Operation<'h>>,
+    stranger: Option<Operation>,
 }
 
-static NULL: Value = Value::Null;
+/// What a function does to a register.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Read,
+    Write,
+    Delete,
+    Cas,
+    Strange,
+}
 
-impl<'a, 'h> Part<'a, 'h> {
+impl Role {
+    fn of(word: &str) -> Self {
+        match word {
+            "read" | "get" => Role::Read,
+            "write" | "put" => Role::Write,
+            "delete" => Role::Delete,
+            "cas" => Role::Cas,
+            _ => Role::Strange,
+        }
+    }
+}
+
+impl<'a> Part<'a> {
     fn new(
-        history: &History,
-        operations: &'a [Operation<'h>],
+        history: &'a History,
+        roles: &[Role],
+        operations: &'a [Operation],
         options: &Options,
     ) -> Result<Self, CheckError> {
         let mut part = Part {
+            history,
             operations,
             calls: Vec::with_capacity(operations.len()),
             owners: Vec::with_capacity(operations.len()),
-            values: vec![&NULL],
+            values: vec![Atom::NULL],
             stranger: None,
         };
-        let mut numbers: QuickMap<&Value, u32> = QuickMap::from_iter([(&NULL, 0)]);
+        let mut numbers: QuickMap<Atom, u32> = QuickMap::from_iter([(Atom::NULL, 0)]);
         for (owner, operation) in (0u32..).zip(operations) {
-            let mut number = |value: &'h Value| {
-                *numbers.entry(value).or_insert_with(|| {
+            let mut number = |value: Atom| {
+                *numbers.entry(value.or(Atom::NULL)).or_insert_with(|| {
                     part.values.push(value);
                     part.values.len() as u32 - 1
                 })
             };
             let outcome = operation.outcome;
-            let step = match (operation.f().as_str(), outcome) {
-                ("read" | "get", Outcome::Ok) => match operation.result() {
-                    Some(value) if !value.is_null() => Some(Step::Read(number(value))),
+            let step = match (roles[operation.f.number()], outcome) {
+                (Role::Read, Outcome::Ok) => match operation.result {
+                    value if !value.is_null() => Some(Step::Read(number(value))),
                     _ if options.nil == Nil::Absent => Some(Step::Read(0)),
                     _ => None,
                 },
-                ("read" | "get", _) | ("write" | "put" | "delete", Outcome::Fail) => None,
-                ("write" | "put", _) => Some(Step::Write(number(operation.argument().unwrap_or(&NULL)))),
-                ("delete", _) => Some(Step::Write(0)),
-                ("cas", outcome) => {
-                    let Some([old, new]) = operation.argument().and_then(Value::as_list) else {
+                (Role::Read, _) | (Role::Write | Role::Delete, Outcome::Fail) => None,
+                (Role::Write, _) => Some(Step::Write(number(operation.argument))),
+                (Role::Delete, _) => Some(Step::Write(0)),
+                (Role::Cas, outcome) => {
+                    let Some([old, new]) = history.list(operation.argument) else {
                         let at = place_of(history, operation);
                         return Err(CheckError::Malformed { at, expected: "a cas needs a value [old, new]" });
                     };
                     match (outcome, options.failed_cas) {
                         (Outcome::Fail, FailedCas::Ignore) => None,
-                        (Outcome::Fail, FailedCas::Check) => Some(Step::Differs(number(old))),
-                        (Outcome::Ok | Outcome::Unknown, _) => Some(Step::Cas(number(old), number(new))),
+                        (Outcome::Fail, FailedCas::Check) => Some(Step::Differs(number(*old))),
+                        (Outcome::Ok | Outcome::Unknown, _) => Some(Step::Cas(number(*old), number(*new))),
                     }
                 }
-                _ => {
+                (Role::Strange, _) => {
                     part.stranger = part.stranger.or(Some(*operation));
                     None
                 }
             };
             if let Some(step) = step {
-                let returned = operation.completed.filter(|_| outcome != Outcome::Unknown);
+                let returned = operation.returned();
                 part.calls.push(Call { step, invoked: operation.invoked, returned });
                 part.owners.push(owner);
             }
@@ -198,12 +222,11 @@ impl<'a, 'h> Part<'a, 'h> {
         Ok(part)
     }
 
-    fn judge(&self, key: &Value, options: &Options, deadline: Option<Instant>) -> Found {
+    fn judge(&self, key: Atom, options: &Options, deadline: Option<Instant>) -> Found {
         if let Some(stranger) = &self.stranger {
-            let at = Place::of(stranger.invoke, stranger.invoked);
+            let (f, at) = (self.history.word(stranger.f), self.history.start_of(stranger));
             return Found::Unknown(format!(
-                "\"{}\" at {at} is no function of a register (read, write, delete, cas)",
-                stranger.f()
+                "\"{f}\" at {at} is no function of a register (read, write, delete, cas)"
             ));
         }
         let budget =
@@ -218,7 +241,7 @@ impl<'a, 'h> Part<'a, 'h> {
                 let explanation = self.explain(call, &states, deadline);
                 Found::Violation(Box::new(Violation {
                     anomaly: Anomaly::NotLinearizable,
-                    key: key.clone(),
+                    key: self.history.value(key),
                     explanation,
                 }))
             }
@@ -240,7 +263,7 @@ impl<'a, 'h> Part<'a, 'h> {
         }
     }
 
-    fn operation(&self, call: usize) -> &Operation<'h> {
+    fn operation(&self, call: usize) -> &Operation {
         &self.operations[self.owners[call] as usize]
     }
 
@@ -251,38 +274,26 @@ impl<'a, 'h> Part<'a, 'h> {
         let mut told = BTreeSet::new();
         for call in &relaxed.kept {
             let operation = self.operation(*call);
-            told.insert((operation.invoked, false));
-            told.insert((operation.completed.unwrap_or(operation.invoked), true));
+            told.insert(operation.invoked);
+            told.insert(operation.ended());
             // A writer of the value in question belongs to the story even when it may take effect at any time.
             if let Some(value) = needed_value(self.calls[*call].step) {
                 for writer in relaxed.writers(value) {
-                    told.insert((self.operation(writer).invoked, false));
+                    told.insert(self.operation(writer).invoked);
                 }
             }
         }
-        let events: BTreeMap<u32, _> = self
-            .operations
-            .iter()
-            .flat_map(|operation| {
-                let completion = operation.completed.zip(operation.completion);
-                [Some((operation.invoked, operation.invoke)), completion].into_iter().flatten()
-            })
-            .collect();
-        let mut positions: Vec<u32> = told.into_iter().map(|(position, _)| position).collect();
-        positions.dedup();
-        explanation.events =
-            positions.iter().map(|position| Place::of(events[position], *position)).collect();
+        explanation.events = told.iter().map(|position| self.history.place(*position)).collect();
         self.steps(&relaxed.kept, &mut explanation);
 
         let operation = self.operation(blamed);
         let what = self.describe(blamed);
-        let at = Place::of(operation.completion.unwrap_or(operation.invoke), end);
+        let at = self.history.end_of(operation);
         let held = match states {
-            [one] => format!("the register can only have held {}", self.values[*one as usize]),
+            [one] => format!("the register can only have held {}", self.value(*one)),
             [] => "the register cannot have held anything".to_owned(),
             some => {
-                let names: Vec<String> =
-                    some.iter().map(|state| self.values[*state as usize].to_string()).collect();
+                let names: Vec<String> = some.iter().map(|state| self.value(*state).to_string()).collect();
                 format!("the register can only have held one of {}", names.join(", "))
             }
         };
@@ -308,22 +319,23 @@ impl<'a, 'h> Part<'a, 'h> {
                 continue;
             };
             let (a, b) = (self.operation(*earlier), self.operation(*later));
-            let (Some(returned), Some(completion)) = (a.completed, a.completion) else {
-                continue;
-            };
             explanation.steps.push(format!(
                 "{} before {}, because it returned ({}) before that began ({})",
                 self.describe(*earlier),
                 self.describe(*later),
-                Place::of(completion, returned),
-                Place::of(b.invoke, b.invoked)
+                self.history.end_of(a),
+                self.history.start_of(b)
             ));
         }
     }
 
+    fn value(&self, number: u32) -> Shown<'a> {
+        self.history.show(self.values[number as usize])
+    }
+
     fn describe(&self, call: usize) -> String {
-        let process = self.operation(call).process();
-        let value = |number: u32| self.values[number as usize];
+        let process = self.history.process(self.operation(call).process);
+        let value = |number: u32| self.value(number);
         match self.calls[call].step {
             Step::Read(number) => format!("process {process} read {}", value(number)),
             Step::Differs(number) => format!("process {process} found no {} (cas failed)", value(number)),
@@ -345,8 +357,8 @@ impl<'a, 'h> Part<'a, 'h> {
     }
 }
 
-fn place_of(history: &History, operation: &Operation<'_>) -> String {
-    format!("{}: {}", history.source, Place::of(operation.invoke, operation.invoked))
+fn place_of(history: &History, operation: &Operation) -> String {
+    format!("{}: {}", history.source, history.start_of(operation))
 }
 
 fn needed_value(step: Step) -> Option<u32> {
@@ -428,7 +440,7 @@ fn relax(calls: &[Call], end: u32, deadline: Option<Instant>) -> Relaxed {
 mod tests {
     use super::super::Verdict;
     use super::*;
-    use crate::history::Event;
+    use crate::history::{Event, Value};
 
     fn judge(events: impl IntoIterator<Item = Event>, options: &Options) -> Report {
         linearizable(&events.into_iter().collect(), options).unwrap()

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::history::{Event, Value};
+use crate::history::{At, History, Operation, Value};
 
 /// What a check says of a history, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -89,7 +89,13 @@ pub struct Check {
     pub unknowns: Vec<Unknown>,
     /// How the rule was applied, where that is a choice.
     pub notes: Vec<String>,
+    /// Numbers that the rule found on its way: counts, quantiles, curves.
+    #[serde(skip_serializing_if = "Figures::is_empty")]
+    pub figures: Figures,
 }
+
+/// Numbers of a report by name.
+pub type Figures = serde_json::Map<String, serde_json::Value>;
 
 impl Check {
     /// A rule that has found nothing yet.
@@ -103,6 +109,7 @@ impl Check {
             violations: Vec::new(),
             unknowns: Vec::new(),
             notes: Vec::new(),
+            figures: Figures::new(),
         }
     }
 
@@ -113,9 +120,9 @@ impl Check {
     }
 
     /// Adds something that could not be told.
-    pub(crate) fn wonder(&mut self, key: Option<&Value>, reason: impl Into<String>) {
+    pub(crate) fn wonder(&mut self, key: Option<Value>, reason: impl Into<String>) {
         self.verdict = self.verdict.max(Verdict::Unknown);
-        self.unknowns.push(Unknown { key: key.cloned(), reason: reason.into() });
+        self.unknowns.push(Unknown { key, reason: reason.into() });
     }
 }
 
@@ -198,12 +205,33 @@ pub struct Place {
     pub line: u32,
     /// What it says.
     pub event: String,
+    /// Its position among the events of the history.
+    #[serde(skip)]
+    pub position: u32,
 }
 
 impl Place {
-    pub(crate) fn of(event: &Event, position: u32) -> Self {
-        let index = event.index().unwrap_or(position.into());
-        Place { index, line: event.line(), event: event.to_string() }
+    pub(crate) fn of(event: At<'_>) -> Self {
+        let (index, line) = (event.index(), event.line());
+        Place { index, line, event: event.to_string(), position: event.position() }
+    }
+}
+
+/// Where things are, for explanations.
+impl History {
+    /// The event at a position.
+    pub(crate) fn place(&self, position: u32) -> Place {
+        Place::of(self.at(position))
+    }
+
+    /// Where an operation was invoked.
+    pub(crate) fn start_of(&self, operation: &Operation) -> Place {
+        self.place(operation.invoked)
+    }
+
+    /// Where an operation was completed, or else invoked.
+    pub(crate) fn end_of(&self, operation: &Operation) -> Place {
+        self.place(operation.ended())
     }
 }
 

@@ -20,7 +20,7 @@ use super::convergence::{is_final_read, node_name, shown};
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::{CheckError, keys};
 use crate::engine::quick::QuickMap;
-use crate::history::{History, Operation, Outcome, Value};
+use crate::history::{Atom, History, Operation, Outcome, Shown};
 
 /// Judges every key by the rule of siblings. See the module's story.
 ///
@@ -28,22 +28,44 @@ use crate::history::{History, Operation, Outcome, Value};
 /// A history whose events do not make up operations.
 pub fn siblings(history: &History) -> Result<Report, CheckError> {
     let operations = history.operations()?;
-    let keys = keys(&operations);
+    let keys = keys(history, &operations);
+    let roles = history.words(Role::of);
+    let is_final = is_final_read(history);
     let mut check = Check::new("siblings");
     check.operations = operations.len();
     check.keys = keys.len();
     for (key, operations) in &keys {
-        match Part::new(operations) {
-            Ok(part) => part.judge(key, &mut check),
-            Err(reason) => check.wonder(Some(key), reason),
+        match Part::new(history, &roles, operations) {
+            Ok(part) => part.judge(*key, &is_final, &mut check),
+            Err(reason) => check.wonder(Some(history.value(*key)), reason),
         }
     }
     Ok(Report::new(&history.source, vec![check]))
 }
 
+/// What a function does to a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Read,
+    Write,
+    Delete,
+    Strange,
+}
+
+impl Role {
+    fn of(word: &str) -> Self {
+        match word {
+            "read" | "get" => Role::Read,
+            "write" | "put" => Role::Write,
+            "delete" => Role::Delete,
+            _ => Role::Strange,
+        }
+    }
+}
+
 /// A write or a delete.
-struct Element<'h> {
-    operation: Operation<'h>,
+struct Element {
+    operation: Operation,
     is_delete: bool,
     /// What it had seen, by number; always smaller numbers, since elements are numbered by invocation.
     seen: Vec<u32>,
@@ -51,11 +73,12 @@ struct Element<'h> {
 
 /// One key's part of a history.
 struct Part<'h> {
-    elements: Vec<Element<'h>>,
-    numbers: QuickMap<&'h Value, u32>,
-    reads: Vec<Operation<'h>>,
+    history: &'h History,
+    elements: Vec<Element>,
+    numbers: QuickMap<Atom, u32>,
+    reads: Vec<Operation>,
     /// What a session had seen that nobody had written by then, or that was refused.
-    strange: Vec<(Operation<'h>, &'h Value)>,
+    strange: Vec<(Operation, Atom)>,
 }
 
 /// How many violations of one key are told; a store that loses a thousand writes is understood from these.
@@ -63,15 +86,17 @@ const VIOLATIONS_MAX: usize = 50;
 
 /// What a check of one key has found so far; each anomaly is told once for each value.
 struct Findings<'a> {
-    key: &'a Value,
+    history: &'a History,
+    key: Atom,
     check: &'a mut Check,
-    told: BTreeSet<(Anomaly, Value)>,
+    told: BTreeSet<(Anomaly, Atom)>,
 }
 
 impl Findings<'_> {
-    fn add(&mut self, anomaly: Anomaly, value: &Value, explanation: impl FnOnce() -> Explanation) {
-        if self.told.len() < VIOLATIONS_MAX && self.told.insert((anomaly, value.clone())) {
-            self.check.violate(Violation { anomaly, key: self.key.clone(), explanation: explanation() });
+    fn add(&mut self, anomaly: Anomaly, value: Atom, explanation: impl FnOnce() -> Explanation) {
+        if self.told.len() < VIOLATIONS_MAX && self.told.insert((anomaly, value)) {
+            let key = self.history.value(self.key);
+            self.check.violate(Violation { anomaly, key, explanation: explanation() });
         }
     }
 }
@@ -81,19 +106,21 @@ impl<'h> Part<'h> {
     ///
     /// # Errors
     /// In words, why the rule cannot be applied: a function that it does not know, or a value written twice.
-    fn new(operations: &[Operation<'h>]) -> Result<Self, String> {
+    fn new(history: &'h History, roles: &[Role], operations: &[Operation]) -> Result<Self, String> {
         let mut part = Part {
+            history,
             elements: Vec::new(),
             numbers: QuickMap::default(),
             reads: Vec::new(),
             strange: Vec::new(),
         };
         for operation in operations {
-            let at = Place::of(operation.invoke, operation.invoked);
-            match operation.f().as_str() {
-                "read" | "get" => part.reads.push(*operation),
-                f @ ("write" | "put" | "delete") => part.add_element(*operation, f == "delete")?,
-                f => {
+            match roles[operation.f.number()] {
+                Role::Read => part.reads.push(*operation),
+                Role::Write => part.add_element(*operation, false)?,
+                Role::Delete => part.add_element(*operation, true)?,
+                Role::Strange => {
+                    let (f, at) = (history.word(operation.f), history.start_of(operation));
                     return Err(format!("\"{f}\" at {at} is no function of siblings (read, write, delete)"));
                 }
             }
@@ -101,13 +128,14 @@ impl<'h> Part<'h> {
         // Only now, since a session may claim to have seen what was written later; that is strange, too.
         for number in 0..part.elements.len() {
             let operation = part.elements[number].operation;
-            let mut seen = Vec::with_capacity(operation.seen().len());
-            for value in operation.seen() {
+            let told = operation.seen(history);
+            let mut seen = Vec::with_capacity(told.len());
+            for value in told {
                 match part.numbers.get(value) {
                     Some(other) if (*other as usize) < number && !part.is_refused(*other) => {
                         seen.push(*other)
                     }
-                    _ => part.strange.push((operation, value)),
+                    _ => part.strange.push((operation, *value)),
                 }
             }
             seen.sort_unstable();
@@ -117,22 +145,24 @@ impl<'h> Part<'h> {
         Ok(part)
     }
 
-    fn add_element(&mut self, operation: Operation<'h>, is_delete: bool) -> Result<(), String> {
+    fn add_element(&mut self, operation: Operation, is_delete: bool) -> Result<(), String> {
         let number = self.elements.len() as u32;
         self.elements.push(Element { operation, is_delete, seen: Vec::new() });
-        let Some(value) = operation.argument().filter(|value| !value.is_null()) else {
-            let at = Place::of(operation.invoke, operation.invoked);
+        let value = operation.argument;
+        if value.is_null() {
+            let at = self.history.start_of(&operation);
             return if is_delete { Ok(()) } else { Err(format!("the write at {at} has no value")) };
-        };
-        match self.numbers.get(value) {
+        }
+        match self.numbers.get(&value) {
             // A refused attempt and its repetition may share a value: the refused one shows nothing.
             Some(_) if operation.outcome == Outcome::Fail => {}
             Some(other) if !self.is_refused(*other) => {
                 let other = self.elements[*other as usize].operation;
                 return Err(format!(
-                    "{value} is written twice ({} and {}); this rule needs values that are written once",
-                    Place::of(other.invoke, other.invoked),
-                    Place::of(operation.invoke, operation.invoked),
+                    "{} is written twice ({} and {}); this rule needs values that are written once",
+                    self.history.show(value),
+                    self.history.start_of(&other),
+                    self.history.start_of(&operation),
                 ));
             }
             _ => {
@@ -147,15 +177,16 @@ impl<'h> Part<'h> {
     }
 
     /// The element whose value may be shown under this name.
-    fn visible(&self, value: &Value) -> Option<u32> {
-        let number = *self.numbers.get(value)?;
+    fn visible(&self, value: Atom) -> Option<u32> {
+        let number = *self.numbers.get(&value)?;
         (!self.elements[number as usize].is_delete).then_some(number)
     }
 
-    fn judge(&self, key: &Value, check: &mut Check) {
-        let mut findings = Findings { key, check, told: BTreeSet::new() };
+    fn judge(&self, key: Atom, is_final: impl Fn(&Operation) -> bool, check: &mut Check) {
+        let history = self.history;
+        let mut findings = Findings { history, key, check, told: BTreeSet::new() };
         for (operation, value) in &self.strange {
-            self.judge_strange(operation, operation.invoked, value, &mut findings);
+            self.judge_strange(operation, operation.invoked, *value, &mut findings);
         }
         let answered = self.reads.iter().filter(|read| read.outcome == Outcome::Ok);
         for read in answered.clone() {
@@ -165,19 +196,19 @@ impl<'h> Part<'h> {
             return;
         }
         // Nodes that show the same are judged once, by the read that began last: it must know the most.
-        let mut finals: BTreeMap<BTreeSet<&Value>, &Operation<'h>> = BTreeMap::new();
-        for read in answered.filter(|read| is_final_read(read)) {
-            let latest = finals.entry(shown(read).iter().collect()).or_insert(read);
+        let mut finals: BTreeMap<BTreeSet<Atom>, &Operation> = BTreeMap::new();
+        for read in answered.filter(|read| is_final(read)) {
+            let latest = finals.entry(shown(history, read).iter().copied().collect()).or_insert(read);
             if latest.invoked < read.invoked {
                 *latest = read;
             }
         }
         if finals.is_empty() {
             let reason = "no final read (\"phase\":\"final\") was answered, so lost writes cannot be told";
-            check.wonder(Some(key), reason);
+            findings.check.wonder(Some(history.value(key)), reason);
             return;
         }
-        let mut finals: Vec<&Operation<'h>> = finals.into_values().collect();
+        let mut finals: Vec<&Operation> = finals.into_values().collect();
         finals.sort_by_key(|read| read.invoked);
         for read in finals {
             Ending::new(self, read).judge(&mut findings);
@@ -185,34 +216,27 @@ impl<'h> Part<'h> {
     }
 
     /// A value was shown at a position: that of a read's completion, or of an invocation that had seen it.
-    fn judge_strange(
-        &self,
-        operation: &Operation<'h>,
-        position: u32,
-        value: &Value,
-        findings: &mut Findings<'_>,
-    ) {
-        let event = if position == operation.invoked {
-            operation.invoke
-        } else {
-            operation.completion.unwrap_or(operation.invoke)
-        };
-        let place = Place::of(event, position);
+    fn judge_strange(&self, operation: &Operation, position: u32, value: Atom, findings: &mut Findings<'_>) {
+        let history = self.history;
+        let place = history.place(position);
         let verb = if position == operation.invoked { "had seen" } else { "was shown" };
-        let who = format!("process {} {verb} {value} ({place})", operation.process());
+        let who = format!(
+            "process {} {verb} {} ({place})",
+            history.process(operation.process),
+            history.show(value)
+        );
         let explain = |because: String, also: Option<Place>| {
             let contradiction = "a value can only come from a write that may have happened".to_owned();
             let summary = format!("{who}, but {because}");
             let events = also.into_iter().chain([place]).collect();
             Explanation { summary, events, steps: vec![format!("{who}, but {because}")], contradiction }
         };
-        match self.numbers.get(value).map(|number| &self.elements[*number as usize]) {
+        match self.numbers.get(&value).map(|number| &self.elements[*number as usize]) {
             None => findings.add(Anomaly::Invented, value, || explain("nobody wrote it".to_owned(), None)),
             Some(element) => {
-                let write = Place::of(element.operation.invoke, element.operation.invoked);
+                let write = history.start_of(&element.operation);
                 if element.operation.outcome == Outcome::Fail {
-                    let refusal = element.operation.completion.zip(element.operation.completed);
-                    let refusal = refusal.map(|(event, position)| Place::of(event, position));
+                    let refusal = element.operation.completed().map(|position| history.place(position));
                     let at = refusal.as_ref().map_or(String::new(), |place| format!(" ({place})"));
                     findings.add(Anomaly::Refused, value, || {
                         explain(format!("its write was refused{at}"), Some(write))
@@ -228,15 +252,15 @@ impl<'h> Part<'h> {
         }
     }
 
-    fn judge_read(&self, read: &Operation<'h>, findings: &mut Findings<'_>) {
-        let completed = read.completed.unwrap_or(read.invoked);
+    fn judge_read(&self, read: &Operation, findings: &mut Findings<'_>) {
+        let completed = read.ended();
         let mut numbers = Vec::new();
-        for value in shown(read) {
-            match self.visible(value) {
+        for value in shown(self.history, read) {
+            match self.visible(*value) {
                 Some(number) if !self.is_refused(number) && self.invoked(number) < completed => {
                     numbers.push(number)
                 }
-                _ => self.judge_strange(read, completed, value, findings),
+                _ => self.judge_strange(read, completed, *value, findings),
             }
         }
         if numbers.len() < 2 {
@@ -245,10 +269,9 @@ impl<'h> Part<'h> {
         let count = numbers.len();
         numbers.sort_unstable();
         for twice in numbers.windows(2).filter(|pair| pair[0] == pair[1]) {
-            let value = self.name(twice[0]);
-            findings.add(Anomaly::Duplicate, &value, || Explanation {
-                summary: format!("one read shows {value} twice"),
-                events: vec![self.write_place(twice[0]), read_place(read)],
+            findings.add(Anomaly::Duplicate, self.value(twice[0]), || Explanation {
+                summary: format!("one read shows {} twice", self.name(twice[0])),
+                events: vec![self.write_place(twice[0]), self.history.end_of(read)],
                 steps: Vec::new(),
                 contradiction: "one write makes one sibling".to_owned(),
             });
@@ -260,7 +283,7 @@ impl<'h> Part<'h> {
     }
 
     /// Walks down what each shown value had seen, no deeper than the oldest of them.
-    fn judge_false_siblings(&self, read: &Operation<'h>, numbers: &[u32], findings: &mut Findings<'_>) {
+    fn judge_false_siblings(&self, read: &Operation, numbers: &[u32], findings: &mut Findings<'_>) {
         let oldest = numbers[0];
         for top in numbers {
             let mut above: BTreeMap<u32, u32> = BTreeMap::new();
@@ -277,7 +300,7 @@ impl<'h> Part<'h> {
             }
             for low in numbers.iter().filter(|low| above.contains_key(low)) {
                 let (replaced, replacing) = (self.name(*low), self.name(*top));
-                findings.add(Anomaly::FalseSibling, &replaced, || {
+                findings.add(Anomaly::FalseSibling, self.value(*low), || {
                     let mut chain = vec![*low];
                     while chain.last() != Some(top) {
                         chain.push(above[&chain[chain.len() - 1]]);
@@ -287,12 +310,12 @@ impl<'h> Part<'h> {
                         events: chain
                             .iter()
                             .map(|number| self.write_place(*number))
-                            .chain([read_place(read)])
+                            .chain([self.history.end_of(read)])
                             .collect(),
                         steps: chain.windows(2).map(|pair| self.saw(pair[1], pair[0])).collect(),
                         contradiction: format!(
                             "{replaced} and {replacing} are shown side by side ({})",
-                            read_place(read)
+                            self.history.end_of(read)
                         ),
                     }
                 });
@@ -304,8 +327,12 @@ impl<'h> Part<'h> {
         self.elements[number as usize].operation.invoked
     }
 
-    fn name(&self, number: u32) -> Value {
-        self.elements[number as usize].operation.argument().cloned().unwrap_or_default()
+    fn value(&self, number: u32) -> Atom {
+        self.elements[number as usize].operation.argument
+    }
+
+    fn name(&self, number: u32) -> Shown<'h> {
+        self.history.show(self.value(number))
     }
 
     /// "write 5" or "delete d1".
@@ -315,7 +342,7 @@ impl<'h> Part<'h> {
     }
 
     fn write_place(&self, number: u32) -> Place {
-        Place::of(self.elements[number as usize].operation.invoke, self.invoked(number))
+        self.history.place(self.invoked(number))
     }
 
     /// "write 6 replaces 5, because it had seen it (line 3)".
@@ -323,12 +350,6 @@ impl<'h> Part<'h> {
         let place = self.write_place(upper);
         format!("{} replaces {}, because it had seen it ({place})", self.title(upper), self.name(lower))
     }
-}
-
-fn read_place(read: &Operation<'_>) -> Place {
-    let completion = read.completion.zip(read.completed);
-    let (event, position) = completion.unwrap_or((read.invoke, read.invoked));
-    Place::of(event, position)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -346,7 +367,7 @@ enum Standing {
 /// How a key ended, as one final read shows it, and what must and may have happened for that.
 struct Ending<'a, 'h> {
     part: &'a Part<'h>,
-    read: &'a Operation<'h>,
+    read: &'a Operation,
     is_shown: Vec<bool>,
     standing: Vec<Standing>,
     /// The element because of which another is certain; itself if it was acknowledged or shown.
@@ -356,7 +377,7 @@ struct Ending<'a, 'h> {
 }
 
 impl<'a, 'h> Ending<'a, 'h> {
-    fn new(part: &'a Part<'h>, read: &'a Operation<'h>) -> Self {
+    fn new(part: &'a Part<'h>, read: &'a Operation) -> Self {
         let count = part.elements.len();
         let mut ending = Ending {
             part,
@@ -373,21 +394,21 @@ impl<'a, 'h> Ending<'a, 'h> {
     }
 
     fn find_certain(&mut self) {
-        let completed = self.read.completed.unwrap_or(self.read.invoked);
+        let completed = self.read.ended();
         for (number, element) in self.part.elements.iter().enumerate() {
             let operation = &element.operation;
             self.standing[number] = match operation.outcome {
                 _ if operation.invoked > completed => Standing::Out,
                 Outcome::Fail => Standing::Out,
                 // What was acknowledged only while the read was under way may have escaped it.
-                Outcome::Ok if operation.completed.is_some_and(|at| at < self.read.invoked) => {
+                Outcome::Ok if operation.completed().is_some_and(|at| at < self.read.invoked) => {
                     Standing::Certain
                 }
                 Outcome::Ok | Outcome::Unknown => Standing::Possible,
             };
         }
-        for value in shown(self.read) {
-            if let Some(number) = self.part.visible(value)
+        for value in shown(self.part.history, self.read) {
+            if let Some(number) = self.part.visible(*value)
                 && self.standing[number as usize] != Standing::Out
             {
                 self.is_shown[number as usize] = true;
@@ -454,16 +475,16 @@ impl<'a, 'h> Ending<'a, 'h> {
                 continue;
             }
             for below in element.seen.iter().filter(|below| self.is_shown[**below as usize]) {
-                let value = self.part.name(*below);
+                let value = self.part.value(*below);
                 // If that is because of another shown value, the read shows a false sibling and was told so.
                 if !is_below_shown[number as usize] {
-                    findings.add(Anomaly::Resurrected, &value, || self.explain_resurrected(*below, number));
+                    findings.add(Anomaly::Resurrected, value, || self.explain_resurrected(*below, number));
                 }
             }
             let is_hidden =
                 element.is_delete || self.is_shown[number as usize] || self.dominators[number as usize] > 0;
             if !is_hidden {
-                findings.add(Anomaly::LostWrite, &self.part.name(number), || self.explain_lost(number));
+                findings.add(Anomaly::LostWrite, self.part.value(number), || self.explain_lost(number));
             }
         }
     }
@@ -488,8 +509,8 @@ impl<'a, 'h> Ending<'a, 'h> {
             let operation = &part.elements[number as usize].operation;
             let reason = self.reason[number as usize];
             if reason == number {
-                if let Some((event, position)) = operation.completion.zip(operation.completed) {
-                    let place = Place::of(event, position);
+                if let Some(position) = operation.completed() {
+                    let place = part.history.place(position);
                     steps.push(format!(
                         "{} happened, because it was acknowledged ({place})",
                         part.title(number)
@@ -503,8 +524,8 @@ impl<'a, 'h> Ending<'a, 'h> {
             events.push(place);
             number = reason;
         }
-        let read = read_place(self.read);
-        let node = node_name(self.read);
+        let read = part.history.end_of(self.read);
+        let node = node_name(part.history, self.read);
         let contradiction = format!("{node} shows {value} in the end ({read})");
         events.push(read);
         events.sort_by_key(|place| place.index);
@@ -523,8 +544,8 @@ impl<'a, 'h> Ending<'a, 'h> {
         let operation = &part.elements[lost as usize].operation;
         let mut events = vec![part.write_place(lost)];
         let mut steps = Vec::new();
-        if let Some((event, position)) = operation.completion.zip(operation.completed) {
-            let place = Place::of(event, position);
+        if let Some(position) = operation.completed() {
+            let place = part.history.place(position);
             steps.push(format!("write {value} happened, because it was acknowledged ({place})"));
             events.push(place);
         }
@@ -550,8 +571,8 @@ impl<'a, 'h> Ending<'a, 'h> {
         if !has_seers {
             steps.push(format!("nothing replaced {value}, because no write or delete had seen it"));
         }
-        let read = read_place(self.read);
-        let node = node_name(self.read);
+        let read = part.history.end_of(self.read);
+        let node = node_name(part.history, self.read);
         let contradiction = format!("{node} does not show {value} in the end ({read})");
         events.push(read);
         events.sort_by_key(|place| place.index);
@@ -584,7 +605,7 @@ impl<'a, 'h> Ending<'a, 'h> {
 mod tests {
     use super::super::Verdict;
     use super::*;
-    use crate::history::Event;
+    use crate::history::{Event, Value};
 
     /// One operation after the other, each by a process of its own, then a final read by each node.
     #[derive(Default)]

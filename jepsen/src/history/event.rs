@@ -1,21 +1,19 @@
 //! One line of a history.
 //!
 //! An [`Event`] says who (a process: one client session, or the nemesis that makes the faults), what stage
-//! (invoked, or ended well, badly or unknown), which function on which key, and the value. Its fields are private
-//! and small: a million operations are two million of these, and what most of them lack (error, phase, what was
-//! seen) sits behind one pointer. Events are built from Rust in the builder style and never fail to build;
-//! what is absent is left out of the line.
+//! (invoked, or ended well, badly or unknown), which function on which key, and the value. Recorders build events in
+//! the builder style, which never fails, and hand them to a [`Writer`](super::Writer) or a [`History`](super::History);
+//! a history keeps them in a form of its own, much smaller. What is absent is left out of the line.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Name, Value};
 
 /// The stage that an event records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A process called.
@@ -328,27 +326,15 @@ impl Event {
         self.more.as_ref()?.phase.as_ref()
     }
 
-    /// A field that no check knows.
-    #[must_use]
-    pub fn extra_of(&self, name: &str) -> Option<&Value> {
-        self.more.as_ref()?.extra.get(&Name::of(name))
+    /// The fields that no check knows, in order of their names.
+    pub fn extras(&self) -> impl Iterator<Item = (&Name, &Value)> {
+        self.more.iter().flat_map(|more| &more.extra)
     }
 
     /// The line that it was read from, counted from 1; 0 if it was not read from a file.
     #[must_use]
     pub fn line(&self) -> u32 {
         self.line
-    }
-
-    /// Gives it an index if it has none.
-    pub(crate) fn index_or(&mut self, index: u64) {
-        self.index.get_or_insert(index);
-    }
-
-    /// Replaces key and value, as the reader of independent tuples does.
-    pub(crate) fn set_key_value(&mut self, key: Value, value: Value) {
-        self.key = Some(key);
-        self.value = Some(value);
     }
 
     /// Its line, without the line's end.
@@ -363,20 +349,6 @@ impl Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_line())
-    }
-}
-
-/// In words, for explanations: `process 3 write k = 17`.
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} {} {}", self.process, self.kind, self.f)?;
-        if let Some(key) = &self.key {
-            write!(f, " {key}")?;
-        }
-        if let Some(value) = &self.value {
-            write!(f, " {value}")?;
-        }
-        Ok(())
     }
 }
 
@@ -410,151 +382,5 @@ impl Serialize for Event {
             }
         }
         map.end()
-    }
-}
-
-/// An event under construction from named fields in any order, whichever notation they come in.
-#[derive(Default)]
-pub(crate) struct Fields {
-    index: Option<u64>,
-    time_ns: Option<u64>,
-    process: Option<Process>,
-    kind: Option<Kind>,
-    f: Option<Name>,
-    key: Option<Value>,
-    value: Option<Value>,
-    more: More,
-}
-
-impl Fields {
-    /// Takes one field.
-    ///
-    /// # Errors
-    /// In words, a field whose value cannot be what its name says.
-    pub(crate) fn set(&mut self, name: &str, value: Value) -> Result<(), String> {
-        match name {
-            "index" => self.index = unsigned(&value),
-            "time" => self.time_ns = unsigned(&value),
-            "type" => self.kind = Some(kind(&value)?),
-            "process" => self.process = Some(process(&value)?),
-            "f" => self.f = Some(word(name, &value)?),
-            "key" => self.key = Some(value),
-            "value" => self.value = Some(value),
-            "node" => self.more.node = Some(word(name, &value)?),
-            "error" => self.more.error = Some(value),
-            "phase" => self.more.phase = Some(word(name, &value)?),
-            "seen" => match value {
-                Value::List(values) => self.more.seen = Some(values),
-                Value::Null => {}
-                other => return Err(format!("\"seen\" must be a list of values, not {other}")),
-            },
-            _ => {
-                self.more.extra.insert(Name::of(name), value);
-            }
-        }
-        Ok(())
-    }
-
-    /// Says who it was if the record does not: histories of a single process may leave it out.
-    pub(crate) fn assume_process(&mut self, process: Process) {
-        self.process.get_or_insert(process);
-    }
-
-    /// The stage, once it is known.
-    pub(crate) fn kind(&self) -> Option<Kind> {
-        self.kind
-    }
-
-    /// Takes a field whose value is a bare word, if it is one of those that are words; saves copying the word.
-    pub(crate) fn set_word(&mut self, name: &str, text: &str) -> bool {
-        match (name, text) {
-            ("type", "invoke") => self.kind = Some(Kind::Invoke),
-            ("type", "ok") => self.kind = Some(Kind::Ok),
-            ("type", "fail") => self.kind = Some(Kind::Fail),
-            ("type", "info") => self.kind = Some(Kind::Info),
-            ("process", name) => self.process = Some(Process::Named(Name::of(name))),
-            ("f", name) => self.f = Some(Name::of(name)),
-            ("node", name) => self.more.node = Some(Name::of(name)),
-            ("phase", name) => self.more.phase = Some(Name::of(name)),
-            _ => return false,
-        }
-        true
-    }
-
-    /// The event.
-    ///
-    /// # Errors
-    /// In words, a field that every event needs and this one lacks.
-    pub(crate) fn finish(self) -> Result<Event, String> {
-        let missing = |name| format!("an event needs \"{name}\"");
-        Ok(Event {
-            index: self.index,
-            time_ns: self.time_ns,
-            process: self.process.ok_or_else(|| missing("process"))?,
-            kind: self.kind.ok_or_else(|| missing("type"))?,
-            f: self.f.unwrap_or(Name::literal("")),
-            key: self.key,
-            value: self.value,
-            line: 0,
-            more: (self.more != More::default()).then(|| Box::new(self.more)),
-        })
-    }
-}
-
-/// Old recorders write `nil` or -1 for a number that they do not know.
-fn unsigned(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn kind(value: &Value) -> Result<Kind, String> {
-    match value.as_str() {
-        Some("invoke") => Ok(Kind::Invoke),
-        Some("ok") => Ok(Kind::Ok),
-        Some("fail") => Ok(Kind::Fail),
-        Some("info") => Ok(Kind::Info),
-        _ => Err(format!("\"type\" must be invoke, ok, fail or info, not {value}")),
-    }
-}
-
-fn process(value: &Value) -> Result<Process, String> {
-    match value {
-        Value::Int(number) => Ok(u64::try_from(*number)
-            .map_or_else(|_| Process::Named(number.to_string().into()), Process::Client)),
-        Value::Str(name) => Ok(Process::Named(Name::of(name))),
-        other => Err(format!("\"process\" must be a number or a name, not {other}")),
-    }
-}
-
-fn word(name: &str, value: &Value) -> Result<Name, String> {
-    match value {
-        Value::Str(text) => Ok(Name::of(text)),
-        Value::Null => Ok(Name::literal("")),
-        Value::Int(number) => Ok(number.to_string().into()),
-        other => Err(format!("\"{name}\" must be a word, not {other}")),
-    }
-}
-
-impl<'de> Deserialize<'de> for Event {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneEvent;
-        impl<'de> Visitor<'de> for OneEvent {
-            type Value = Event;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an event, such as {\"type\":\"invoke\",\"process\":0,\"f\":\"read\"}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-                    fields.set(&name, map.next_value()?).map_err(de::Error::custom)?;
-                }
-                fields.finish().map_err(de::Error::custom)
-            }
-        }
-        deserializer.deserialize_map(OneEvent)
     }
 }

@@ -4,9 +4,13 @@
 //! `[` and then `{"`, logs with neither a bracket nor a comment, and everything else is EDN. It also turns
 //! Jepsen's independent tuples (`[key value]` where a value would be) into keys and values, when every call has one.
 
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::{Event, History, Kind, Process, ReadError, Reader, Value, edn, log};
+use super::parse::{self, Dialect};
+use super::pool::Atom;
+use super::rows::{At, Row, Rows};
+use super::{History, Kind, ReadError, log};
 
 /// The notation of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,37 +57,60 @@ impl Load {
     pub fn path(self, path: impl AsRef<Path>) -> Result<History, ReadError> {
         let path = path.as_ref();
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
-        self.bytes(&file, &bytes)
+        let mut input =
+            std::fs::File::open(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
+        self.read(&file, &mut input)
     }
 
     /// Reads a history that is already in memory; messages call it `file`.
     ///
     /// # Errors
     /// The first line that is no event.
-    pub fn bytes(self, file: &str, bytes: &[u8]) -> Result<History, ReadError> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let format = if self.format == Format::Auto { detect(bytes) } else { self.format };
-        let events = match format {
-            Format::Lines => Reader::new(file, bytes).collect::<Result<Vec<_>, _>>()?,
-            Format::Json => edn::events(file, bytes, true)?,
-            Format::Edn | Format::Auto => edn::events(file, bytes, false)?,
-            Format::Log => log::events(file, bytes)?,
+    pub fn bytes(self, file: &str, mut bytes: &[u8]) -> Result<History, ReadError> {
+        self.read(file, &mut bytes)
+    }
+
+    /// Reads a history from an input, which need not be buffered; messages call it `file`. The input is never held as
+    /// a whole: the memory is that of the [`History`].
+    ///
+    /// # Errors
+    /// An input that cannot be read, or its first line that is no event.
+    pub fn read(self, file: &str, input: &mut dyn Read) -> Result<History, ReadError> {
+        let mut head = Vec::new();
+        let format = match self.format {
+            Format::Auto => {
+                let head_bytes = Read::take(&mut *input, HEAD_BYTES).read_to_end(&mut head);
+                head_bytes.map_err(|source| ReadError::Io { file: file.to_owned(), source })?;
+                detect(&head)
+            }
+            format => format,
         };
-        let mut history = History { source: file.to_owned(), events };
-        for (position, event) in (0u64..).zip(&mut history.events) {
-            event.index_or(position);
+        let mut input = head.as_slice().chain(input);
+        let mut rows = Rows::default();
+        match format {
+            Format::Lines => parse::events(file, &mut input, Dialect::Lines, &mut rows)?,
+            Format::Json => parse::events(file, &mut input, Dialect::Json, &mut rows)?,
+            Format::Edn | Format::Auto => parse::events(file, &mut input, Dialect::Edn, &mut rows)?,
+            Format::Log => log::events(file, &mut BufReader::new(input), &mut rows)?,
         }
+        let mut history = History { source: file.to_owned(), rows };
         if match self.independent {
             Independent::Yes => true,
             Independent::No => false,
-            Independent::Auto => is_independent(&history.events),
+            Independent::Auto => is_independent(&history),
         } {
-            history.events.iter_mut().for_each(split_tuple);
+            split_tuples(&mut history)?;
         }
+        if history.rows.is_full() || u32::try_from(history.rows.rows.len()).is_err() {
+            return Err(ReadError::TooLarge { file: file.to_owned() });
+        }
+        history.rows.rows.shrink_to_fit();
         Ok(history)
     }
 }
+
+/// How much of an input is looked at to find out its notation.
+const HEAD_BYTES: u64 = 64 << 10;
 
 /// The notation of a file, by its first few significant bytes.
 fn detect(bytes: &[u8]) -> Format {
@@ -119,34 +146,48 @@ fn is_one_object_a_line(bytes: &[u8]) -> bool {
 }
 
 /// A tuple's key is never a list: that would be a transaction's `[[:r x nil] [:w y 1]]`.
-fn tuple(value: Option<&Value>) -> Option<(&Value, &Value)> {
-    match value?.as_list()? {
-        [key, value] if key.as_list().is_none() && !key.is_null() => Some((key, value)),
+fn tuple(rows: &Rows, value: Atom) -> Option<(Atom, Atom)> {
+    match rows.pool.as_list(value)? {
+        [key, value] if rows.pool.as_list(*key).is_none() && !key.is_null() => Some((*key, *value)),
         _ => None,
     }
 }
 
-fn is_independent(events: &[Event]) -> bool {
+fn is_independent(history: &History) -> bool {
     let mut has_other_than_cas = false;
-    for event in events.iter().filter(|event| event.process().is_client()) {
-        if event.key_of().is_some() {
+    for event in history.iter().filter(|event| event.process().is_client()) {
+        if event.key() != Atom::ABSENT {
             return false;
         }
         if event.kind() == Kind::Invoke {
-            if tuple(event.value_of()).is_none() {
+            if tuple(&history.rows, event.value()).is_none() {
                 return false;
             }
-            has_other_than_cas |= *event.f() != "cas";
+            has_other_than_cas |= event.f() != "cas";
         }
     }
     has_other_than_cas
 }
 
-fn split_tuple(event: &mut Event) {
-    if let (Process::Client(_), Some((key, value))) = (event.process(), tuple(event.value_of())) {
-        let (key, value) = (key.clone(), value.clone());
-        event.set_key_value(key, value);
+/// Makes keys and values of tuples. A completion may lack its value, a call may not.
+fn split_tuples(history: &mut History) -> Result<(), ReadError> {
+    let is_call = |event: &At<'_>| {
+        event.process().is_client() && (event.kind() == Kind::Invoke || !event.value().is_null())
+    };
+    for position in 0..history.len() as u32 {
+        let event = history.at(position);
+        if !is_call(&event) {
+            continue;
+        }
+        let Some((key, value)) = tuple(&history.rows, event.value()) else {
+            let (line, shown) = (event.line(), history.show(event.value()));
+            let reason = format!("expected a tuple [key value] as the others, found {shown}");
+            return Err(ReadError::Malformed { file: history.source.clone(), line, reason });
+        };
+        let row: &mut Row = &mut history.rows.rows[position as usize];
+        (row.key, row.value) = (key, value);
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -173,11 +214,19 @@ mod tests {
 
     fn keys(text: &str, independent: Independent) -> Vec<String> {
         let load = Load { independent, ..Load::default() };
-        let show = |event: &Event| {
-            let or_none = |value: Option<&Value>| value.map_or("-".to_owned(), ToString::to_string);
-            format!("{} {}", or_none(event.key_of()), or_none(event.value_of()))
-        };
-        load.bytes("t", text.as_bytes()).unwrap().events.iter().map(show).collect()
+        let history = load.bytes("t", text.as_bytes()).unwrap();
+        let or_none =
+            |atom: Atom| atom.present().map_or("-".to_owned(), |atom| history.show(atom).to_string());
+        let show = |event: At<'_>| format!("{} {}", or_none(event.key()), or_none(event.value()));
+        history.iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_mixed_up_tuple_is_named_with_its_line() {
+        let text =
+            "{:process 0 :type :invoke :f :read :value [7 nil]}\n{:process 0 :type :ok :f :read :value 3}";
+        let error = Load::default().bytes("t", text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error, "t:2: expected a tuple [key value] as the others, found 3");
     }
 
     #[test]

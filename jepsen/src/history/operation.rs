@@ -2,12 +2,11 @@
 //!
 //! A completion ends the open invocation of its own process; a process has at most one. An operation that nobody
 //! heard of again, or whose end is `info`, is [`Outcome::Unknown`]: it may take effect at any time after its
-//! invocation, or never. Named processes such as the nemesis are not paired. Nothing is copied: an [`Operation`]
-//! points into the history.
+//! invocation, or never. Named processes such as the nemesis are not paired. An [`Operation`] is a few numbers that mean
+//! something in its history; what most checks do not ask for (nodes, times, contexts) is there, at its positions.
 
-use std::collections::BTreeMap;
-
-use super::{Event, History, Kind, Name, Process, Value};
+use super::rows::Word;
+use super::{Atom, History, Kind, Process};
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,68 +20,62 @@ pub enum Outcome {
 }
 
 /// One call from invocation to completion.
-#[derive(Clone, Copy, Debug)]
-pub struct Operation<'h> {
-    /// Its invocation.
-    pub invoke: &'h Event,
-    /// Its completion, if one was recorded.
-    pub completion: Option<&'h Event>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
     /// The position of the invocation in the history.
     pub invoked: u32,
-    /// The position of the completion in the history. Of an unknown operation it orders nothing.
-    pub completed: Option<u32>,
+    completed: u32,
+    /// The number of who called; see [`History::process`].
+    pub process: u32,
+    /// The key: the invocation's, or else the completion's, or [`Atom::ABSENT`].
+    pub key: Atom,
+    /// What it was called with: the invocation's value, or else the completion's, or [`Atom::ABSENT`].
+    pub argument: Atom,
+    /// What came back: the completion's value, or [`Atom::ABSENT`].
+    pub result: Atom,
+    /// The function; see [`History::word`].
+    pub f: Word,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-impl<'h> Operation<'h> {
-    /// The function.
+const NEVER: u32 = u32::MAX;
+
+impl Operation {
+    /// The position of the completion in the history, if one was recorded. Of an unknown operation it orders nothing.
     #[must_use]
-    pub fn f(&self) -> &'h Name {
-        self.invoke.f()
+    pub fn completed(self) -> Option<u32> {
+        (self.completed != NEVER).then_some(self.completed)
     }
 
-    /// Who called.
+    /// The position by which it had certainly ended; none if it may take effect at any later time.
     #[must_use]
-    pub fn process(&self) -> &'h Process {
-        self.invoke.process()
+    pub fn returned(self) -> Option<u32> {
+        self.completed().filter(|_| self.outcome != Outcome::Unknown)
     }
 
-    /// The key: the invocation's, or else the completion's.
+    /// The position of its completion, or else of its invocation: where its result is to be found.
     #[must_use]
-    pub fn key(&self) -> Option<&'h Value> {
-        self.invoke.key_of().or_else(|| self.completion?.key_of())
-    }
-
-    /// What it was called with: the invocation's value, or else the completion's.
-    #[must_use]
-    pub fn argument(&self) -> Option<&'h Value> {
-        self.invoke.value_of().or_else(|| self.completion?.value_of())
-    }
-
-    /// What came back: the completion's value.
-    #[must_use]
-    pub fn result(&self) -> Option<&'h Value> {
-        self.completion?.value_of()
-    }
-
-    /// What its session's context covered when it was called.
-    #[must_use]
-    pub fn seen(&self) -> &'h [Value] {
-        self.invoke.seen_of().unwrap_or(&[])
+    pub fn ended(self) -> u32 {
+        self.completed().unwrap_or(self.invoked)
     }
 
     /// The node that was called, or else that answered.
     #[must_use]
-    pub fn node(&self) -> Option<&'h Name> {
-        self.invoke.node_of().or_else(|| self.completion?.node_of())
+    pub fn node(self, history: &History) -> Option<&str> {
+        history.at(self.invoked).node().or_else(|| history.at(self.ended()).node())
+    }
+
+    /// What its session's context covered when it was called.
+    #[must_use]
+    pub fn seen(self, history: &History) -> &[Atom] {
+        history.at(self.invoked).seen().unwrap_or(&[])
     }
 
     /// Whether it belongs to a phase of the run.
     #[must_use]
-    pub fn is_in_phase(&self, phase: &str) -> bool {
-        let of = |event: &'h Event| event.phase_of().is_some_and(|name| *name == phase);
-        of(self.invoke) || self.completion.is_some_and(of)
+    pub fn is_in_phase(self, history: &History, phase: &str) -> bool {
+        [self.invoked, self.ended()].into_iter().any(|position| history.at(position).phase() == Some(phase))
     }
 }
 
@@ -130,62 +123,79 @@ pub enum PairError {
         /// The function that was invoked.
         invoked: String,
     },
-    /// The history has more events than positions.
-    #[error("{file}: a history may have at most {} events; split it by key", u32::MAX)]
-    TooLong {
+    /// A completion is on another key than the invocation.
+    #[error(
+        "{at}: process {process} completed \"{f}\" on key {key} but had invoked it on key {invoked} at {open}"
+    )]
+    Key {
+        /// File and line, or the event's position.
+        at: Box<str>,
+        /// Where the open invocation is.
+        open: Box<str>,
+        /// Whose.
+        process: Box<str>,
+        /// Of which function.
+        f: Box<str>,
+        /// The completion's key.
+        key: Box<str>,
+        /// The invocation's.
+        invoked: Box<str>,
+    },
+    /// The history has more than can be numbered.
+    #[error("{file}: it has more events, distinct values or names than a history can hold; split it by key")]
+    TooLarge {
         /// Which history.
         file: String,
     },
 }
 
 /// Pairs every client's events. See [`History::operations`].
-pub(super) fn pair(history: &History) -> Result<Vec<Operation<'_>>, PairError> {
-    if u32::try_from(history.events.len()).is_err() {
-        return Err(PairError::TooLong { file: history.source.clone() });
+pub(super) fn pair(history: &History) -> Result<Vec<Operation>, PairError> {
+    let rows = &history.rows;
+    if rows.is_full() || rows.rows.len() >= NEVER as usize {
+        return Err(PairError::TooLarge { file: history.source.clone() });
     }
-    let place = |position: u32| {
-        let event = &history.events[position as usize];
-        match event.line() {
-            0 => format!("{}: event {}", history.source, event.index().unwrap_or(position.into())),
-            line => format!("{}:{line}", history.source),
-        }
-    };
-    let mut operations: Vec<Operation<'_>> = Vec::with_capacity(history.events.len() / 2);
-    let mut open = Open::default();
-    for (position, event) in (0u32..).zip(&history.events) {
-        let Process::Client(client) = *event.process() else {
+    let is_client: Vec<bool> = rows.processes().iter().map(Process::is_client).collect();
+    let mut operations: Vec<Operation> = Vec::with_capacity(history.len() / 2);
+    // The open operation of each process.
+    let mut open: Vec<u32> = vec![NEVER; is_client.len()];
+    for (position, row) in (0u32..).zip(&rows.rows) {
+        let process = row.process as usize;
+        if !is_client[process] {
             continue;
-        };
-        let describe = || (place(position), event.process().to_string(), event.f().to_string());
-        let slot = open.slot(client);
-        if event.kind() == Kind::Invoke {
-            if let Some(earlier) = *slot {
-                let (at, process, f) = describe();
-                let open = place(operations[earlier as usize].invoked);
-                return Err(PairError::Overlap { at, open, process, f });
+        }
+        if row.kind == Kind::Invoke {
+            if open[process] != NEVER {
+                return Err(overlap(history, position, operations[open[process] as usize]));
             }
-            *slot = Some(operations.len() as u32);
+            open[process] = operations.len() as u32;
             operations.push(Operation {
-                invoke: event,
-                completion: None,
                 invoked: position,
-                completed: None,
+                completed: NEVER,
+                process: row.process,
+                key: row.key,
+                argument: row.value,
+                result: Atom::ABSENT,
+                f: row.f,
                 outcome: Outcome::Unknown,
             });
             continue;
         }
-        let Some(operation) = slot.take().map(|number| &mut operations[number as usize]) else {
-            let (at, process, f) = describe();
-            return Err(PairError::Unmatched { at, process, f });
+        let number = std::mem::replace(&mut open[process], NEVER);
+        let Some(operation) = operations.get_mut(number as usize) else {
+            return Err(unmatched(history, position));
         };
-        if operation.f() != event.f() {
-            let (at, process, f) = describe();
-            let open = place(operation.invoked);
-            return Err(PairError::Mismatch { at, open, process, f, invoked: operation.f().to_string() });
+        if operation.f != row.f {
+            return Err(mismatch(history, position, *operation));
         }
-        operation.completion = Some(event);
-        operation.completed = Some(position);
-        operation.outcome = match event.kind() {
+        if operation.key != row.key && operation.key != Atom::ABSENT && row.key != Atom::ABSENT {
+            return Err(other_key(history, position, *operation));
+        }
+        operation.completed = position;
+        operation.key = operation.key.or(row.key);
+        operation.argument = operation.argument.or(row.value);
+        operation.result = row.value;
+        operation.outcome = match row.kind {
             Kind::Ok => Outcome::Ok,
             Kind::Fail => Outcome::Fail,
             Kind::Invoke | Kind::Info => Outcome::Unknown,
@@ -194,31 +204,59 @@ pub(super) fn pair(history: &History) -> Result<Vec<Operation<'_>>, PairError> {
     Ok(operations)
 }
 
-/// Which operation each client has open: a table for small numbers, a map for the rest.
-#[derive(Default)]
-struct Open {
-    dense: Vec<Option<u32>>,
-    sparse: BTreeMap<u64, Option<u32>>,
+fn place(history: &History, position: u32) -> String {
+    let event = history.at(position);
+    match event.line() {
+        0 => format!("{}: event {}", history.source, event.index()),
+        line => format!("{}:{line}", history.source),
+    }
 }
 
-/// Client numbers below this have a place in the table.
-const DENSE_MAX: u64 = 1 << 16;
+fn unmatched(history: &History, position: u32) -> PairError {
+    let event = history.at(position);
+    PairError::Unmatched {
+        at: place(history, position),
+        process: event.process().to_string(),
+        f: event.f().to_owned(),
+    }
+}
 
-impl Open {
-    fn slot(&mut self, client: u64) -> &mut Option<u32> {
-        if client >= DENSE_MAX {
-            return self.sparse.entry(client).or_default();
-        }
-        let place = client as usize;
-        if place >= self.dense.len() {
-            self.dense.resize(place + 1, None);
-        }
-        &mut self.dense[place]
+fn overlap(history: &History, position: u32, open: Operation) -> PairError {
+    let event = history.at(position);
+    PairError::Overlap {
+        at: place(history, position),
+        open: place(history, open.invoked),
+        process: event.process().to_string(),
+        f: event.f().to_owned(),
+    }
+}
+
+fn mismatch(history: &History, position: u32, open: Operation) -> PairError {
+    let event = history.at(position);
+    PairError::Mismatch {
+        at: place(history, position),
+        open: place(history, open.invoked),
+        process: event.process().to_string(),
+        f: event.f().to_owned(),
+        invoked: history.word(open.f).to_owned(),
+    }
+}
+
+fn other_key(history: &History, position: u32, open: Operation) -> PairError {
+    let event = history.at(position);
+    PairError::Key {
+        at: place(history, position).into(),
+        open: place(history, open.invoked).into(),
+        process: event.process().to_string().into(),
+        f: event.f().into(),
+        key: history.show(event.key()).to_string().into(),
+        invoked: history.show(open.key).to_string().into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Event;
     use super::*;
 
     fn history(events: impl IntoIterator<Item = Event>) -> History {
@@ -236,11 +274,11 @@ mod tests {
             Event::invoke(0, "read").key("k"),
         ]);
         let operations = history.operations().unwrap();
-        let seen: Vec<_> = operations.iter().map(|o| (o.invoked, o.completed, o.outcome)).collect();
+        let seen: Vec<_> = operations.iter().map(|o| (o.invoked, o.completed(), o.outcome)).collect();
         use Outcome::{Ok, Unknown};
         assert_eq!(seen, [(0, Some(4), Unknown), (1, Some(3), Ok), (5, None, Unknown)]);
-        assert_eq!(operations[1].result(), Some(&Value::from(1)));
-        assert_eq!(operations[0].argument(), Some(&Value::from(1)));
+        assert_eq!(history.int(operations[1].result), Some(1));
+        assert_eq!(history.int(operations[0].argument), Some(1));
     }
 
     #[test]
@@ -265,5 +303,12 @@ mod tests {
         let history = history([Event::invoke(2, "read"), Event::ok(2, "write")]);
         let error = history.operations().unwrap_err().to_string();
         assert!(error.starts_with("history: event 1: process 2 completed \"write\""), "{error}");
+    }
+
+    #[test]
+    fn a_completion_on_another_key_is_an_error() {
+        let history = history([Event::invoke(2, "read").key("a"), Event::ok(2, "read").key("b")]);
+        let error = history.operations().unwrap_err().to_string();
+        assert!(error.starts_with("history: event 1: process 2 completed \"read\" on key b but"), "{error}");
     }
 }

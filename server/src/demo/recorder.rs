@@ -152,7 +152,6 @@ fn nanoseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufReader;
 
     use godown_jepsen::history::{History, Outcome};
 
@@ -172,17 +171,18 @@ mod tests {
         recorder.complete(&read, Kind::Fail, |event| event.error("refused"));
         recorder.finish().unwrap();
 
-        let file = BufReader::new(File::open(&history).unwrap());
-        let history = History::from_lines("h", file).unwrap();
+        let history = History::from_lines("h", &mut File::open(&history).unwrap()).unwrap();
         let operations = history.operations().unwrap();
         let told: Vec<_> = operations
             .iter()
             .map(|operation| {
-                (operation.f().as_str(), operation.invoke.phase_of().unwrap().as_str(), operation.outcome)
+                let invoke = history.at(operation.invoked);
+                (invoke.f(), invoke.phase().unwrap(), operation.outcome)
             })
             .collect();
         assert_eq!(told, [("write", "calm", Outcome::Ok), ("read", "killed", Outcome::Fail)]);
-        assert_eq!(operations[0].seen(), ["a".into()]);
+        let seen: Vec<_> = operations[0].seen(&history).iter().map(|atom| history.text(*atom)).collect();
+        assert_eq!(seen, [Some("a")]);
         let tags = crate::load::hlog::read(&std::fs::read(&latency).unwrap()).unwrap();
         assert_eq!(tags.keys().collect::<Vec<_>>(), ["write.calm"], "only what succeeded has a latency");
     }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -283,8 +283,8 @@ impl Folder {
     /// The line that cannot be read.
     pub(crate) fn read_history(&self) -> Result<History, RunError> {
         let path = self.history();
-        let file = fs::File::open(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
-        Ok(History::from_lines(&path.display().to_string(), BufReader::new(file))?)
+        let mut file = fs::File::open(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
+        Ok(History::from_lines(&path.display().to_string(), &mut file)?)
     }
 
     /// Reads the latencies.

@@ -1,6 +1,6 @@
 //! The history as what is drawn: one entry for each call, with when, how long, by whom and how it ended.
 
-use godown_jepsen::history::{History, Operation, Outcome, PairError, Value};
+use godown_jepsen::history::{Atom, History, Operation, Outcome, PairError};
 
 use super::phase::Phase;
 use super::table::OPERATIONS;
@@ -30,24 +30,26 @@ pub(super) fn calls(history: &History, load_s: f64) -> Result<Vec<Call>, PairErr
     let operations = history.operations()?;
     Ok(operations
         .iter()
-        .filter(|operation| !operation.is_in_phase(Phase::Final.as_str()))
-        .filter_map(|operation| call(operation, load_s))
+        .filter(|operation| !operation.is_in_phase(history, Phase::Final.as_str()))
+        .filter_map(|operation| call(history, operation, load_s))
         .collect())
 }
 
-fn call(operation: &Operation<'_>, load_s: f64) -> Option<Call> {
+fn call(history: &History, operation: &Operation, load_s: f64) -> Option<Call> {
     let seconds = |ns: u64| ns as f64 / 1e9;
-    let at_s = seconds(operation.invoke.time_ns()?);
+    let invoke = history.at(operation.invoked);
+    let at_s = seconds(invoke.time_ns()?);
     // A call that nobody completed was waited for until the load was over.
-    let end_s = operation.completion.and_then(|event| event.time_ns()).map_or(load_s, seconds);
-    let session = operation.invoke.extra_of("session").and_then(Value::as_int);
+    let end_ns = operation.completed().and_then(|position| history.at(position).time_ns());
+    let end_s = end_ns.map_or(load_s, seconds);
+    let session = history.int(invoke.extra("session"));
     Some(Call {
-        operation: OPERATIONS.iter().position(|name| *name == operation.f().as_str())?,
+        operation: OPERATIONS.iter().position(|name| *name == invoke.f())?,
         at_s,
         took_s: (end_s - at_s).max(0.0),
         outcome: operation.outcome,
         session: usize::try_from(session.unwrap_or(0)).unwrap_or(0),
-        values: operation.result().and_then(Value::as_list).map_or(0, <[Value]>::len),
+        values: history.list(operation.result).map_or(0, <[Atom]>::len),
     })
 }
 

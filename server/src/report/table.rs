@@ -49,8 +49,9 @@ pub(crate) fn rows(
     let mut troubles: BTreeMap<(&str, &str), (u64, u64)> = BTreeMap::new();
     let operations = history.operations()?;
     for operation in &operations {
-        let phase = operation.invoke.phase_of().map_or("", |phase| phase.as_str());
-        let (failed, unknown) = troubles.entry((operation.f().as_str(), phase)).or_default();
+        let invoke = history.at(operation.invoked);
+        let phase = invoke.phase().unwrap_or_default();
+        let (failed, unknown) = troubles.entry((invoke.f(), phase)).or_default();
         match operation.outcome {
             Outcome::Ok => {}
             Outcome::Fail => *failed += 1,
