@@ -109,6 +109,8 @@ impl Load {
     }
 }
 
+/// How much of a wrong value is told.
+const SHOWN_MAX: usize = 80;
 /// How much of an input is looked at to find out its notation.
 const HEAD_BYTES: u64 = 64 << 10;
 
@@ -153,20 +155,27 @@ fn tuple(rows: &Rows, value: Atom) -> Option<(Atom, Atom)> {
     }
 }
 
+/// Whether every call carries a tuple, not all of them cas. A set's elements may be pairs themselves; then its reads
+/// show collections and no tuples.
 fn is_independent(history: &History) -> bool {
     let mut has_other_than_cas = false;
+    let mut shows_collection = false;
     for event in history.iter().filter(|event| event.process().is_client()) {
         if event.key() != Atom::ABSENT {
             return false;
         }
+        let is_tuple = tuple(&history.rows, event.value()).is_some();
         if event.kind() == Kind::Invoke {
-            if tuple(&history.rows, event.value()).is_none() {
+            if !is_tuple {
                 return false;
             }
             has_other_than_cas |= event.f() != "cas";
         }
+        shows_collection |= event.kind() == Kind::Ok && event.f() == "read" && !is_tuple && event.has_list();
     }
-    has_other_than_cas
+    let is_add = history.words(|word| word == "add");
+    let has_add = || history.iter().any(|event| is_add[event.function().number()]);
+    has_other_than_cas && !(shows_collection && has_add())
 }
 
 /// Makes keys and values of tuples. A completion may lack its value, a call may not.
@@ -180,7 +189,8 @@ fn split_tuples(history: &mut History) -> Result<(), ReadError> {
             continue;
         }
         let Some((key, value)) = tuple(&history.rows, event.value()) else {
-            let (line, shown) = (event.line(), history.show(event.value()));
+            let (line, shown) = (event.line(), history.show(event.value()).to_string());
+            let shown: String = shown.chars().take(SHOWN_MAX).collect();
             let reason = format!("expected a tuple [key value] as the others, found {shown}");
             return Err(ReadError::Malformed { file: history.source.clone(), line, reason });
         };
@@ -227,6 +237,9 @@ mod tests {
             "{:process 0 :type :invoke :f :read :value [7 nil]}\n{:process 0 :type :ok :f :read :value 3}";
         let error = Load::default().bytes("t", text.as_bytes()).unwrap_err().to_string();
         assert_eq!(error, "t:2: expected a tuple [key value] as the others, found 3");
+        let pairs = "{:process 0 :type :invoke :f :add :value [7 1]}{:process 0 :type :ok :f :add :value [7 1]}
+                     {:process 0 :type :invoke :f :read :value [7 nil]}{:process 0 :type :ok :f :read :value [1 2 3]}";
+        assert_eq!(keys(pairs, Independent::Auto)[3], "- [1 2 3]");
     }
 
     #[test]
