@@ -308,36 +308,36 @@ impl<'a, 'h> Parser<'a, 'h> {
     }
 
     /// The value of a field of an event; stands before it.
-    fn field(&mut self, name: &str, draft: &mut Draft) -> Result<(), Trouble> {
+    fn field(&mut self, name: &[u8], draft: &mut Draft) -> Result<(), Trouble> {
         self.peek()?;
         let begin = self.at;
         let outcome = match name {
-            "index" => {
+            b"index" => {
                 draft.index = self.unsigned()?;
                 Ok(())
             }
-            "time" => {
+            b"time" => {
                 draft.time_ns = self.unsigned()?;
                 Ok(())
             }
-            "type" => self.kind()?.map(|kind| draft.kind = Some(kind)),
-            "process" => self.process()?.map(|process| draft.process = Some(process)),
-            "f" => self.word_field(name)?.map(|word| draft.f = word),
-            "node" => self.word_field(name)?.map(|word| draft.node = word),
-            "phase" => self.word_field(name)?.map(|word| draft.phase = word),
-            "key" => {
+            b"type" => self.kind()?.map(|kind| draft.kind = Some(kind)),
+            b"process" => self.process()?.map(|process| draft.process = Some(process)),
+            b"f" => self.word_field("f")?.map(|word| draft.f = word),
+            b"node" => self.word_field("node")?.map(|word| draft.node = word),
+            b"phase" => self.word_field("phase")?.map(|word| draft.phase = word),
+            b"key" => {
                 draft.key = Some(self.value()?);
                 Ok(())
             }
-            "value" => {
+            b"value" => {
                 draft.value = Some(self.value()?);
                 Ok(())
             }
-            "error" => {
+            b"error" => {
                 draft.error = Some(self.value()?);
                 Ok(())
             }
-            "seen" => match self.value()? {
+            b"seen" => match self.value()? {
                 Atom::NULL => Ok(()),
                 seen if self.rows.pool.as_list(seen).is_some() => {
                     draft.seen = Some(seen);
@@ -350,6 +350,7 @@ impl<'a, 'h> Parser<'a, 'h> {
             },
             _ => {
                 let value = self.value()?;
+                let name = text(name)?;
                 draft.extra.push((self.rows.pool.text(name), value));
                 Ok(())
             }
@@ -372,11 +373,11 @@ impl<'a, 'h> Parser<'a, 'h> {
     fn kind(&mut self) -> Result<Result<Kind, String>, Trouble> {
         let shown = match self.name()? {
             Some(name) => match &*name {
-                "invoke" => return Ok(Ok(Kind::Invoke)),
-                "ok" => return Ok(Ok(Kind::Ok)),
-                "fail" => return Ok(Ok(Kind::Fail)),
-                "info" => return Ok(Ok(Kind::Info)),
-                other => other.to_owned(),
+                b"invoke" => return Ok(Ok(Kind::Invoke)),
+                b"ok" => return Ok(Ok(Kind::Ok)),
+                b"fail" => return Ok(Ok(Kind::Fail)),
+                b"info" => return Ok(Ok(Kind::Info)),
+                other => text(other)?.to_owned(),
             },
             None => {
                 let other = self.value()?;
@@ -394,7 +395,7 @@ impl<'a, 'h> Parser<'a, 'h> {
             }));
         }
         if let Some(name) = self.name()? {
-            return Ok(Ok(self.rows.actor(&name)));
+            return Ok(Ok(self.rows.actor(text(&name)?)));
         }
         let other = self.value()?;
         let shown = self.rows.pool.decode(other);
@@ -403,7 +404,10 @@ impl<'a, 'h> Parser<'a, 'h> {
 
     fn word_field(&mut self, field: &str) -> Result<Result<Word, String>, Trouble> {
         if let Some(name) = self.name()? {
-            return Ok(Ok(self.rows.word(&name)));
+            return Ok(Ok(match self.rows.known_word(&name) {
+                Some(word) => word,
+                None => self.rows.word(text(&name)?),
+            }));
         }
         let value = self.value()?;
         let pool = &self.rows.pool;
@@ -417,7 +421,7 @@ impl<'a, 'h> Parser<'a, 'h> {
     }
 
     /// A keyword without its colon or a string, if one stands here.
-    fn name(&mut self) -> Result<Option<Cow<'a, str>>, Trouble> {
+    fn name(&mut self) -> Result<Option<Cow<'a, [u8]>>, Trouble> {
         match self.peek()? {
             b'"' => self.string().map(Some),
             b':' if !self.is_json() => Ok(Some(Cow::Borrowed(&self.word()?[1..]))),
@@ -426,7 +430,7 @@ impl<'a, 'h> Parser<'a, 'h> {
     }
 
     /// A key of an event: a keyword, or a string and, in JSON, its colon.
-    fn field_name(&mut self) -> Result<Cow<'a, str>, Trouble> {
+    fn field_name(&mut self) -> Result<Cow<'a, [u8]>, Trouble> {
         match self.name()? {
             Some(name) => {
                 self.colon()?;
@@ -523,8 +527,8 @@ impl<'a, 'h> Parser<'a, 'h> {
         self.skip_tag()?;
         match self.peek()? {
             b'"' => {
-                let text = self.string()?;
-                Ok(self.rows.pool.text(&text))
+                let string = self.string()?;
+                Ok(self.rows.pool.text(text(&string)?))
             }
             b'[' => {
                 let items = self.list(b']')?;
@@ -545,13 +549,13 @@ impl<'a, 'h> Parser<'a, 'h> {
                 // A regular expression.
                 Some(b'"') => {
                     self.at += 1;
-                    let text = self.string()?;
-                    Ok(self.rows.pool.text(&text))
+                    let string = self.string()?;
+                    Ok(self.rows.pool.text(text(&string)?))
                 }
                 // `##Inf`, `##-Inf`, `##NaN`.
                 Some(_) => {
                     self.at += 2;
-                    let number = match self.word()? {
+                    let number = match text(self.word()?)? {
                         "Inf" => f64::INFINITY,
                         "-Inf" => f64::NEG_INFINITY,
                         "NaN" => f64::NAN,
@@ -564,7 +568,7 @@ impl<'a, 'h> Parser<'a, 'h> {
             b'(' | b')' | b']' | b'}' => wrong("a bracket stands here that nothing asks for"),
             _ => {
                 let begin = self.at;
-                let word = self.word()?;
+                let word = text(self.word()?)?;
                 self.scalar(word).ok_or_else(|| {
                     self.at = begin;
                     Trouble::Wrong(format!("expected a value, found {word:?}"))
@@ -599,36 +603,30 @@ impl<'a, 'h> Parser<'a, 'h> {
     /// `\a`, `\newline`.
     fn character(&mut self) -> Result<Atom, Trouble> {
         self.at += 1;
-        let text = match self.word()? {
+        let character = match text(self.word()?)? {
             "newline" => "\n",
             "space" => " ",
             "tab" => "\t",
             "return" => "\r",
             other => other,
         };
-        Ok(self.rows.pool.text(text))
+        Ok(self.rows.pool.text(character))
     }
 
     /// A run of bytes up to space or a bracket; at least one byte. No document ends in a word, so one that reaches
     /// the end may have been cut off.
-    fn word(&mut self) -> Result<&'a str, Trouble> {
-        let rest = &self.input[self.at.min(self.input.len())..];
-        let end = rest.iter().position(|byte| ENDS[*byte as usize] != 0);
-        let length = end.ok_or(Trouble::End)?;
+    fn word(&mut self) -> Result<&'a [u8], Trouble> {
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|byte| ENDS[*byte as usize] != 0).ok_or(Trouble::End)?;
         if length == 0 {
             return wrong("expected a word");
         }
-        match std::str::from_utf8(&rest[..length]) {
-            Ok(word) => {
-                self.at += length;
-                Ok(word)
-            }
-            Err(_) => wrong("not UTF-8 text"),
-        }
+        self.at += length;
+        Ok(&rest[..length])
     }
 
     /// A string; borrowed unless it has escapes. Stands on the opening quote.
-    fn string(&mut self) -> Result<Cow<'a, str>, Trouble> {
+    fn string(&mut self) -> Result<Cow<'a, [u8]>, Trouble> {
         let begin = self.at + 1;
         let mut end = begin;
         let mut has_escapes = false;
@@ -649,12 +647,12 @@ impl<'a, 'h> Parser<'a, 'h> {
         if self.is_json() && memchr::memchr(b'\n', bytes).is_some() {
             return wrong("a line ends within a string");
         }
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return wrong("not UTF-8 text");
+        let string = match has_escapes {
+            true => Cow::Owned(unescape(text(bytes)?)?.into_bytes()),
+            false => Cow::Borrowed(bytes),
         };
-        let text = if has_escapes { Cow::Owned(unescape(text)?) } else { Cow::Borrowed(text) };
         self.at = end + 1;
-        Ok(text)
+        Ok(string)
     }
 
     /// Why a string that has no end yet will never have one: in JSON no line ends within a string.
@@ -691,6 +689,11 @@ impl<'a, 'h> Parser<'a, 'h> {
         }
         Some(pool.text(number))
     }
+}
+
+/// The text that bytes are.
+fn text(bytes: &[u8]) -> Result<&str, Trouble> {
+    std::str::from_utf8(bytes).map_err(|_| Trouble::Wrong("not UTF-8 text".to_owned()))
 }
 
 fn unescape(text: &str) -> Result<String, Trouble> {

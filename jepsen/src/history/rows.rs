@@ -160,6 +160,11 @@ impl Rows {
         }
     }
 
+    /// The number of a word that was met before.
+    pub(super) fn known_word(&self, text: &[u8]) -> Option<Word> {
+        self.words.iter().position(|word| word.as_bytes() == text).map(|place| Word(place as u16))
+    }
+
     pub(super) fn push(&mut self, draft: Draft, process: u32, kind: Kind, line: u32) {
         let position = self.rows.len() as u64;
         if let Some(index) = draft.index
