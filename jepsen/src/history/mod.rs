@@ -98,6 +98,12 @@ impl History {
         self.rows.rows.is_empty()
     }
 
+    /// How many bytes of memory it holds, nearly.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.rows.footprint()
+    }
+
     /// The event at a position, counted from 0.
     ///
     /// # Panics

@@ -142,6 +142,13 @@ impl Pool {
         self.is_full
     }
 
+    pub(super) fn footprint(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>()
+            + self.text.capacity()
+            + 4 * self.items.capacity()
+            + self.table.allocation_size()
+    }
+
     pub(super) fn bool(truth: bool) -> Atom {
         if truth { Atom::TRUE } else { Atom::FALSE }
     }

@@ -119,6 +119,13 @@ impl Rows {
         self.is_full || self.pool.is_full()
     }
 
+    pub(super) fn footprint(&self) -> usize {
+        let more: usize = self.more.iter().map(|more| size_of::<More>() + size_of_val(&*more.extra)).sum();
+        let indices = self.indices.as_ref().map_or(0, |indices| 8 * indices.capacity());
+        let processes = self.processes.capacity() * size_of::<Process>();
+        self.rows.capacity() * size_of::<Row>() + self.pool.footprint() + more + indices + processes
+    }
+
     pub(super) fn client(&mut self, client: u64) -> u32 {
         let next = self.processes.len() as u32;
         let number = self.clients.number(client, next);
