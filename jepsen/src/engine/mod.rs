@@ -7,3 +7,5 @@
 
 pub(crate) mod quick;
 pub(crate) mod wgl;
+#[cfg_attr(not(test), expect(dead_code, reason = "the check of registers does not route to it yet"))]
+pub(crate) mod zones;
