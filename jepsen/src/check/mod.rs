@@ -8,6 +8,7 @@ mod convergence;
 mod register;
 mod report;
 mod siblings;
+mod witness;
 
 pub use convergence::convergence;
 pub use register::{FailedCas, Nil, Options, linearizable};

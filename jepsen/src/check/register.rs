@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
-use super::{CheckError, keys};
+use super::{CheckError, keys, witness};
 use crate::engine::quick::QuickMap;
 use crate::engine::wgl::{self, Budget, Call, Decision, Step};
+use crate::engine::zones::{self, Finding};
 use crate::history::{Atom, History, Operation, Outcome, Shown};
 
 /// What an acknowledged read of nothing means.
@@ -130,11 +131,12 @@ enum Found {
 }
 
 /// One key's part of a history.
-struct Part<'a> {
-    history: &'a History,
+pub(super) struct Part<'a> {
+    pub(super) history: &'a History,
     operations: &'a [Operation],
+    roles: &'a [Role],
     /// The call of each operation that says anything; the operation's place beside it.
-    calls: Vec<Call>,
+    pub(super) calls: Vec<Call>,
     owners: Vec<u32>,
     /// The value behind each number.
     values: Vec<Atom>,
@@ -144,7 +146,7 @@ struct Part<'a> {
 
 /// What a function does to a register.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Read,
     Write,
     Delete,
@@ -167,13 +169,14 @@ impl Role {
 impl<'a> Part<'a> {
     fn new(
         history: &'a History,
-        roles: &[Role],
+        roles: &'a [Role],
         operations: &'a [Operation],
         options: &Options,
     ) -> Result<Self, CheckError> {
         let mut part = Part {
             history,
             operations,
+            roles,
             calls: Vec::with_capacity(operations.len()),
             owners: Vec::with_capacity(operations.len()),
             values: vec![Atom::NULL],
@@ -229,11 +232,20 @@ impl<'a> Part<'a> {
                 "\"{f}\" at {at} is no function of a register (read, write, delete, cas)"
             ));
         }
-        let budget =
-            Budget { steps_max: options.steps_max, configurations_max: options.configurations_max, deadline };
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Found::Unknown("the time ran out before its turn; allow more with --timeout".to_owned());
         }
+        match zones::decide(&self.calls) {
+            Finding::Linearizable => return Found::Nothing,
+            Finding::Violated(witness) => {
+                let (anomaly, explanation) = witness::explain(self, &witness);
+                let key = self.history.value(key);
+                return Found::Violation(Box::new(Violation { anomaly, key, explanation }));
+            }
+            Finding::Outside(_) => {}
+        }
+        let budget =
+            Budget { steps_max: options.steps_max, configurations_max: options.configurations_max, deadline };
         let count = self.calls.len();
         match wgl::decide(&self.calls, budget).0 {
             Decision::Linearizable => Found::Nothing,
@@ -263,7 +275,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn operation(&self, call: usize) -> &Operation {
+    pub(super) fn operation(&self, call: usize) -> &Operation {
         &self.operations[self.owners[call] as usize]
     }
 
@@ -277,7 +289,7 @@ impl<'a> Part<'a> {
             told.insert(operation.invoked);
             told.insert(operation.ended());
             // A writer of the value in question belongs to the story even when it may take effect at any time.
-            if let Some(value) = needed_value(self.calls[*call].step) {
+            if let Some(value) = self.calls[*call].step.needs() {
                 for writer in relaxed.writers(value) {
                     told.insert(self.operation(writer).invoked);
                 }
@@ -329,11 +341,11 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn value(&self, number: u32) -> Shown<'a> {
+    pub(super) fn value(&self, number: u32) -> Shown<'a> {
         self.history.show(self.values[number as usize])
     }
 
-    fn describe(&self, call: usize) -> String {
+    pub(super) fn describe(&self, call: usize) -> String {
         let process = self.history.process(self.operation(call).process);
         let value = |number: u32| self.value(number);
         match self.calls[call].step {
@@ -345,34 +357,30 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// A failed write or cas of a value.
+    pub(super) fn refused_write(&self, value: u32) -> Option<&Operation> {
+        let value = self.values[value as usize];
+        self.operations.iter().find(|operation| {
+            operation.outcome == Outcome::Fail
+                && match self.roles[operation.f.number()] {
+                    Role::Write => operation.argument == value,
+                    Role::Cas => self.history.list(operation.argument).is_some_and(|pair| pair[1] == value),
+                    Role::Read | Role::Delete | Role::Strange => false,
+                }
+        })
+    }
+
     /// Whether a call needs a value that no call before `end` could have written.
     fn is_thin_air(&self, call: usize, end: u32) -> bool {
-        needed_value(self.calls[call].step).is_some_and(|value| {
+        self.calls[call].step.needs().is_some_and(|value| {
             value != 0
-                && !self
-                    .calls
-                    .iter()
-                    .any(|other| other.invoked < end && written_value(other.step) == Some(value))
+                && !self.calls.iter().any(|other| other.invoked < end && other.step.makes() == Some(value))
         })
     }
 }
 
 fn place_of(history: &History, operation: &Operation) -> String {
     format!("{}: {}", history.source, history.start_of(operation))
-}
-
-fn needed_value(step: Step) -> Option<u32> {
-    match step {
-        Step::Read(value) | Step::Cas(value, _) => Some(value),
-        Step::Differs(_) | Step::Write(_) => None,
-    }
-}
-
-fn written_value(step: Step) -> Option<u32> {
-    match step {
-        Step::Write(value) | Step::Cas(_, value) => Some(value),
-        Step::Read(_) | Step::Differs(_) => None,
-    }
 }
 
 /// A history that fails with as few obligations as were found.
@@ -387,7 +395,7 @@ impl Relaxed {
     /// Calls outside `kept` that write a value: few enough to tell.
     fn writers(&self, value: u32) -> impl Iterator<Item = usize> + '_ {
         const WRITERS_MAX: usize = 3;
-        let writers = self.free.iter().filter(move |(_, step)| written_value(*step) == Some(value));
+        let writers = self.free.iter().filter(move |(_, step)| step.makes() == Some(value));
         writers.take(WRITERS_MAX).map(|(call, _)| *call)
     }
 }
@@ -515,22 +523,62 @@ mod tests {
         // The write of 1000, the whole write of 1001, the whole read of 1000.
         assert_eq!(told, [1_200, 1_201, 1_202, 1_203, 1_204, 1_205]);
         let text = report.to_string();
-        assert!(
-            text.contains("process 600 wrote 1000 before process 601 wrote 1001, because it returned"),
-            "{text}"
-        );
-        assert!(
-            text.contains("process 602 read 1000 (event 1205), the register can only have held 1001"),
-            "{text}"
-        );
+        let first = "the stretch of 1000 came before that of 1001, because process 600's write of 1000 had ended (event 1201) \
+                     before process 601's write of 1001 began (event 1202)";
+        let second = "the stretch of 1001 also came before that of 1000, because process 601's write of 1001 had ended \
+                      (event 1203) before process 602's read of 1000 began (event 1204)";
+        assert!(text.contains(first) && text.contains(second), "{text}");
     }
 
     #[test]
     fn a_value_out_of_thin_air_is_called_so() {
         let report = judge(sequence("k", &[write(1), read(7)]), &Options::default());
-        assert!(report.to_string().contains("nobody had begun to write the value"), "{report}");
+        assert!(report.to_string().contains("read out of thin air on key k: process 1 read 7"), "{report}");
         let explanation = &report.violations().next().unwrap().explanation;
         assert_eq!(explanation.events.len(), 2, "{report}");
+    }
+
+    #[test]
+    fn every_contradiction_is_told_with_its_reason() {
+        let refused = [Event::invoke(9, "write").key("k").value(7), Event::fail(9, "write").key("k")];
+        let crossed = [
+            Event::invoke(0, "cas").key("k").value([1, 2]),
+            Event::invoke(1, "cas").key("k").value([2, 1]),
+            Event::ok(0, "cas").key("k").value([1, 2]),
+            Event::ok(1, "cas").key("k").value([2, 1]),
+        ];
+        let cases: [(&str, Vec<Event>, &str); 6] = [
+            (
+                "aborted read",
+                [refused.to_vec(), sequence("k", &[read(7)])].concat(),
+                "the write of 7 did not happen, because it failed (event 1)",
+            ),
+            (
+                "lost update",
+                sequence("k", &[write(1), cas(1, 2), cas(1, 3)]),
+                "the register got 1 once, from process 0 wrote 1",
+            ),
+            ("cyclic updates", crossed.to_vec(), "so each comes before itself"),
+            (
+                "read from the future",
+                sequence("k", &[read(1), write(1)]),
+                "process 0's read of 1 comes after process 1's write of 1, because it found 1, which that wrote",
+            ),
+            (
+                "stale read",
+                sequence("k", &[write(1), read(())]),
+                "the register held nil only at the beginning, because nothing wrote nil again",
+            ),
+            (
+                "stale read",
+                sequence("k", &[write(1), cas(1, 2), write(3), read(2)]),
+                "process 3's read of 2 belongs to 1, because 1 cas, one after the other, made 2 of it",
+            ),
+        ];
+        for (anomaly, events, because) in cases {
+            let text = judge(events, &Options::default()).to_string();
+            assert!(text.contains(&format!("  {anomaly} on key k: ")) && text.contains(because), "{text}");
+        }
     }
 
     #[test]
@@ -566,10 +614,15 @@ mod tests {
 
     #[test]
     fn a_budget_that_runs_out_says_which_and_how_much() {
-        let history = || sequence("k", &[write(1), read(1)]);
+        // One value twice, and readers that may have met either: a case for the search.
+        let history = || {
+            let mut events = vec![Event::invoke(90, "write").key("k").value(1)];
+            events.extend(sequence("k", &[write(1), read(1)]));
+            events
+        };
         let steps = judge(history(), &Options { steps_max: 0, ..Options::default() });
         assert_eq!(steps.verdict, Verdict::Unknown);
-        assert!(steps.to_string().contains("0 steps were not enough for its 2 operations"), "{steps}");
+        assert!(steps.to_string().contains("0 steps were not enough for its 3 operations"), "{steps}");
         let memory = judge(history(), &Options { configurations_max: 0, ..Options::default() });
         assert!(memory.to_string().contains("the memory for 0 configurations"), "{memory}");
     }

@@ -141,6 +141,18 @@ pub struct Unknown {
 pub enum Anomaly {
     /// No order of the operations explains what they returned.
     NotLinearizable,
+    /// A value was read that nobody ever wrote.
+    ThinAirRead,
+    /// A value was read whose write failed.
+    AbortedRead,
+    /// A value was read before its write began.
+    FutureRead,
+    /// A value was read after it had been replaced.
+    StaleRead,
+    /// Two calls replaced the same value, and one of the two replacements is gone.
+    LostUpdate,
+    /// Updates that each build on the next.
+    CyclicUpdates,
     /// An acknowledged write is neither shown at the end nor replaced by anything that may have happened.
     LostWrite,
     /// A value is shown though a delete or a write that certainly happened had seen and replaced it.
@@ -161,6 +173,12 @@ impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Anomaly::NotLinearizable => "not linearizable",
+            Anomaly::ThinAirRead => "read out of thin air",
+            Anomaly::AbortedRead => "aborted read",
+            Anomaly::FutureRead => "read from the future",
+            Anomaly::StaleRead => "stale read",
+            Anomaly::LostUpdate => "lost update",
+            Anomaly::CyclicUpdates => "cyclic updates",
             Anomaly::LostWrite => "lost write",
             Anomaly::Resurrected => "resurrected value",
             Anomaly::FalseSibling => "false sibling",

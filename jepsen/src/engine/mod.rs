@@ -7,5 +7,4 @@
 
 pub(crate) mod quick;
 pub(crate) mod wgl;
-#[cfg_attr(not(test), expect(dead_code, reason = "the check of registers does not route to it yet"))]
 pub(crate) mod zones;

@@ -54,8 +54,16 @@ impl Step {
         }
     }
 
+    /// The value that it leaves behind.
+    pub(crate) fn makes(self) -> Option<u32> {
+        match self {
+            Step::Write(value) | Step::Cas(_, value) => Some(value),
+            Step::Read(_) | Step::Differs(_) => None,
+        }
+    }
+
     /// The value without which it cannot take effect.
-    fn needs(self) -> Option<u32> {
+    pub(crate) fn needs(self) -> Option<u32> {
         match self {
             Step::Read(value) | Step::Cas(value, _) => Some(value),
             Step::Differs(_) | Step::Write(_) => None,
