@@ -71,7 +71,7 @@ impl Default for Options {
 }
 
 /// How many steps may be spent on making one explanation short.
-const RELAX_STEPS_MAX: u64 = 5_000_000;
+const RELAX_STEPS_MAX: u64 = 10_000;
 
 /// Judges whether every key's reads, writes, deletes and cas could have taken effect one at a time, each between its
 /// invocation and its completion. Keys begin with nothing.
@@ -89,15 +89,16 @@ pub fn linearizable(history: &History, options: &Options) -> Result<Report, Chec
     }
     // The largest first: a large one that begins last would leave the other cores idle.
     parts.sort_by_key(|(place, _, part)| (std::cmp::Reverse(part.calls.len()), *place));
-    let mut results: Vec<_> = parts
-        .par_iter()
-        .with_max_len(1)
-        .map(|(place, key, part)| {
-            let result = part.judge(*key, options, deadline);
-            options.progress.fetch_add(part.operations.len() as u64, Ordering::Relaxed);
-            (*place, *key, result)
-        })
-        .collect();
+    let judge = |(place, key, part): &(usize, Atom, Part<'_>)| {
+        let result = part.judge(*key, options, deadline);
+        options.progress.fetch_add(part.operations.len() as u64, Ordering::Relaxed);
+        (*place, *key, result)
+    };
+    // Waking another core takes longer than judging a small history.
+    let mut results: Vec<_> = match parts.as_slice() {
+        [only] => vec![judge(only)],
+        parts => parts.par_iter().with_max_len(1).map(judge).collect(),
+    };
     results.sort_by_key(|(place, ..)| *place);
 
     let mut check = Check::new("linearizable");
@@ -411,6 +412,7 @@ fn relax(calls: &[Call], end: u32, deadline: Option<Instant>) -> Relaxed {
         prefix.iter().copied().filter(|call| calls[*call].returned.is_some_and(|at| at <= end)).collect();
     kept.iter().for_each(|call| is_kept[*call] = true);
     let mut steps_left = RELAX_STEPS_MAX;
+    let mut trial: Vec<Call> = Vec::with_capacity(prefix.len());
     let mut size = kept.len().div_ceil(2);
     while size > 0 && steps_left > 0 {
         let mut begin = 0;
@@ -420,13 +422,11 @@ fn relax(calls: &[Call], end: u32, deadline: Option<Instant>) -> Relaxed {
         {
             let group: Vec<usize> = kept[begin..kept.len().min(begin + size)].to_vec();
             group.iter().for_each(|call| is_kept[*call] = false);
-            let trial: Vec<Call> = prefix
-                .iter()
-                .map(|call| Call {
-                    returned: calls[*call].returned.filter(|_| is_kept[*call]),
-                    ..calls[*call]
-                })
-                .collect();
+            trial.clear();
+            trial.extend(prefix.iter().map(|call| Call {
+                returned: calls[*call].returned.filter(|_| is_kept[*call]),
+                ..calls[*call]
+            }));
             let budget = Budget { steps_max: steps_left, configurations_max: 200_000, deadline };
             let (decision, steps) = wgl::decide(&trial, budget);
             steps_left = steps_left.saturating_sub(steps + trial.len() as u64);

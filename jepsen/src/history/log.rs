@@ -14,7 +14,7 @@ use super::rows::{Draft, Rows};
 use super::writer::ReadError;
 
 /// What stands before an event in a log.
-const MARK: &str = "jepsen.util - ";
+const MARK: &[u8] = b"jepsen.util - ";
 /// How long a line may be.
 const LINE_BYTES_MAX: usize = 1 << 28;
 
@@ -23,6 +23,7 @@ const LINE_BYTES_MAX: usize = 1 << 28;
 /// # Errors
 /// The first line that looks like an event and is none.
 pub(super) fn events(file: &str, input: &mut dyn BufRead, rows: &mut Rows) -> Result<(), ReadError> {
+    let mark = memchr::memmem::Finder::new(MARK);
     let mut bytes = Vec::new();
     let mut is_marked = false;
     // Lines without the mark are events only in a file without any.
@@ -41,8 +42,8 @@ pub(super) fn events(file: &str, input: &mut dyn BufRead, rows: &mut Rows) -> Re
             return Err(malformed(format!("a line is longer than {} MiB", LINE_BYTES_MAX >> 20)));
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| malformed("not UTF-8 text".to_owned()))?.trim();
-        match text.split_once(MARK) {
-            Some((_, text)) => {
+        match mark.find(text.as_bytes()).map(|at| &text[at + MARK.len()..]) {
+            Some(text) => {
                 if !is_marked {
                     // What was taken for events before the first mark was something else.
                     is_marked = true;

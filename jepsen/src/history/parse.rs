@@ -18,7 +18,7 @@ use super::writer::ReadError;
 /// How deep values may nest.
 const DEPTH_MAX: u32 = 100;
 /// How large the buffer is at first.
-const BUFFER_BYTES: usize = 256 << 10;
+const BUFFER_BYTES: usize = 128 << 10;
 /// How large one event may be.
 const EVENT_BYTES_MAX: usize = 1 << 30;
 
@@ -73,8 +73,8 @@ pub(super) fn events(
 
 /// Reads one or two values from a piece of text, as a log line ends with: the value, and perhaps an error.
 pub(super) fn values(text: &str, rows: &mut Rows) -> Result<Vec<Atom>, String> {
-    let text = format!("{text} ");
     let mut parser = Parser::new(text.as_bytes(), Dialect::Edn, rows);
+    parser.is_whole = true;
     let mut values = Vec::new();
     loop {
         match parser.peek() {
@@ -216,6 +216,8 @@ struct Parser<'a, 'h> {
     dialect: Dialect,
     /// How many values are open; discarded forms count too, since they nest as well.
     depth: u32,
+    /// Whether a word that reaches the end of the input is a whole one.
+    is_whole: bool,
     rows: &'h mut Rows,
 }
 
@@ -239,7 +241,7 @@ const ENDS: [u8; 256] = {
 
 impl<'a, 'h> Parser<'a, 'h> {
     fn new(input: &'a [u8], dialect: Dialect, rows: &'h mut Rows) -> Self {
-        Parser { input, at: 0, dialect, depth: 0, rows }
+        Parser { input, at: 0, dialect, depth: 0, is_whole: false, rows }
     }
 
     fn is_json(&self) -> bool {
@@ -515,8 +517,8 @@ impl<'a, 'h> Parser<'a, 'h> {
             at += 1;
         }
         // A number that reaches the end may have been cut off.
-        let is_whole = at > begin && self.input.get(at).is_some_and(|byte| ENDS[*byte as usize] != 0);
-        if !is_whole {
+        let ends = self.input.get(at).map_or(self.is_whole, |byte| ENDS[*byte as usize] != 0);
+        if at == begin || !ends {
             return Ok(None);
         }
         self.at = at;
@@ -613,11 +615,15 @@ impl<'a, 'h> Parser<'a, 'h> {
         Ok(self.rows.pool.text(character))
     }
 
-    /// A run of bytes up to space or a bracket; at least one byte. No document ends in a word, so one that reaches
-    /// the end may have been cut off.
+    /// A run of bytes up to space or a bracket; at least one byte. No document ends in a word, so there one that
+    /// reaches the end may have been cut off.
     fn word(&mut self) -> Result<&'a [u8], Trouble> {
         let rest = self.input.get(self.at..).unwrap_or_default();
-        let length = rest.iter().position(|byte| ENDS[*byte as usize] != 0).ok_or(Trouble::End)?;
+        let length = match rest.iter().position(|byte| ENDS[*byte as usize] != 0) {
+            Some(length) => length,
+            None if self.is_whole => rest.len(),
+            None => return Err(Trouble::End),
+        };
         if length == 0 {
             return wrong("expected a word");
         }
