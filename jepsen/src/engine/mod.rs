@@ -6,6 +6,8 @@
 //! an input means, and how an answer is told, is the business of `check`.
 
 #[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
+pub(crate) mod append;
+#[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
 pub(crate) mod counter;
 pub(crate) mod order;
 pub(crate) mod quick;
