@@ -76,6 +76,12 @@ enum ModelArgument {
     Register,
     /// All concurrent values of each key: read, write, delete
     Siblings,
+    /// A text or list under each key: get, put, append
+    Kv,
+    /// A sum: add, increment, decrement, read
+    Counter,
+    /// A set that only grows: add, read
+    Set,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -137,6 +143,9 @@ impl Arguments {
             ModelArgument::Auto => Model::Auto,
             ModelArgument::Register => Model::Register,
             ModelArgument::Siblings => Model::Siblings,
+            ModelArgument::Kv => Model::Kv,
+            ModelArgument::Counter => Model::Counter,
+            ModelArgument::Set => Model::Set,
         }
     }
 

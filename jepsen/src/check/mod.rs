@@ -5,14 +5,20 @@
 //! [`History`] and returns a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
 mod convergence;
+mod counter;
+mod kv;
 mod register;
 mod report;
+mod set;
 mod siblings;
 mod witness;
 
 pub use convergence::convergence;
+pub use counter::counter;
+pub use kv::kv;
 pub use register::{FailedCas, Nil, Options, linearizable};
 pub use report::{Anomaly, Check, Explanation, Figures, Place, Report, Unknown, Verdict, Violation};
+pub use set::set;
 pub use siblings::siblings;
 
 use crate::engine::quick::QuickMap;
@@ -45,6 +51,12 @@ pub enum Model {
     Register,
     /// Keys that keep all concurrent values.
     Siblings,
+    /// Texts or lists that are read whole, replaced and appended to.
+    Kv,
+    /// Counters.
+    Counter,
+    /// Sets that only grow.
+    Set,
 }
 
 /// Judges a history by the rules that it asks for.
@@ -67,6 +79,9 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
             None => run(history, Model::Register, options),
         },
         Model::Register => linearizable(history, options),
+        Model::Kv => kv(history, options),
+        Model::Counter => counter(history, options),
+        Model::Set => set(history, options),
         Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
     }
 }

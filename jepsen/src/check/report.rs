@@ -167,6 +167,12 @@ pub enum Anomaly {
     Refused,
     /// Nodes show different values after everything came to rest.
     Diverged,
+    /// A read lacks what had certainly taken effect before it began.
+    Stale,
+    /// A counter shows what no choice of additions makes at that time.
+    OutOfBounds,
+    /// A queue hands values out in another order than it took them in.
+    OutOfOrder,
 }
 
 impl fmt::Display for Anomaly {
@@ -186,6 +192,9 @@ impl fmt::Display for Anomaly {
             Anomaly::Invented => "invented value",
             Anomaly::Refused => "value of a refused write",
             Anomaly::Diverged => "diverged",
+            Anomaly::Stale => "stale read",
+            Anomaly::OutOfBounds => "out of bounds",
+            Anomaly::OutOfOrder => "out of order",
         })
     }
 }
@@ -250,6 +259,47 @@ impl History {
     /// Where an operation was completed, or else invoked.
     pub(crate) fn end_of(&self, operation: &Operation) -> Place {
         self.place(operation.ended())
+    }
+}
+
+/// How many characters of an event are told; a read of a whole set may have millions.
+const EVENT_LENGTH_MAX: usize = 240;
+
+impl Explanation {
+    /// Lets these operations be, event by event in order; long ones without their middle.
+    pub(crate) fn of<'o>(history: &History, operations: impl IntoIterator<Item = &'o Operation>) -> Self {
+        let ends = operations.into_iter().flat_map(|operation| [operation.invoked, operation.ended()]);
+        let mut positions: Vec<u32> = ends.collect();
+        positions.sort_unstable();
+        positions.dedup();
+        let place = |position| {
+            let mut place = history.place(position);
+            let mut starts = place.event.char_indices().map(|(start, _)| start);
+            if let (Some(end), Some(rest)) =
+                (starts.nth(EVENT_LENGTH_MAX), place.event.char_indices().rev().nth(EVENT_LENGTH_MAX / 4))
+                && end < rest.0
+            {
+                place.event = format!("{} … {}", &place.event[..end], &place.event[rest.0..]);
+            }
+            place
+        };
+        Explanation { events: positions.into_iter().map(place).collect(), ..Explanation::default() }
+    }
+
+    /// Adds that something that `first` did comes before something that `second` did, by the order of the log.
+    pub(crate) fn in_time(
+        &mut self,
+        history: &History,
+        first: (&str, &Operation),
+        second: (&str, &Operation),
+    ) {
+        self.steps.push(format!(
+            "{} before {}, because it returned ({}) before that began ({})",
+            first.0,
+            second.0,
+            history.end_of(first.1),
+            history.start_of(second.1)
+        ));
     }
 }
 

@@ -428,23 +428,17 @@ impl<T> Row<'_, '_, T> {
 /// Looks for two blocks that must each come before the other.
 fn uncrossed<T>(calls: &[Call<'_, T>], mut zones: Vec<Zone>) -> Result<(), Decision> {
     zones.sort_unstable_by_key(|zone| (zone.first_returned, calls[zone.block.last_invoked as usize].invoked));
-    // The two zones invoked last among the first so many: one of them is not the zone at hand.
-    let mut latest: Vec<[usize; 2]> = Vec::with_capacity(zones.len());
-    for place in 0..zones.len() {
-        let [first, second] = latest.last().copied().unwrap_or([place; 2]);
-        let by_invoke = |a: usize, b: usize| zones[a].last_invoked > zones[b].last_invoked;
-        latest.push(match place {
-            0 => [0, 0],
-            _ if by_invoke(place, first) => [place, first],
-            _ if first == second || by_invoke(place, second) => [first, place],
-            _ => [first, second],
-        });
+    // The zone invoked last among the first so many. If that is the zone at hand itself, then whatever it crosses is
+    // invoked before it, and finds it in its own turn.
+    let mut latest: Vec<usize> = Vec::with_capacity(zones.len());
+    for (place, zone) in zones.iter().enumerate() {
+        let so_far = latest.last().filter(|so_far| zones[**so_far].last_invoked > zone.last_invoked);
+        latest.push(*so_far.unwrap_or(&place));
     }
     for (place, zone) in zones.iter().enumerate() {
         let before = zones.partition_point(|other| other.must_precede(zone));
-        let Some(candidates) = before.checked_sub(1).map(|last| latest[last]) else { continue };
-        let other = candidates.into_iter().find(|other| *other != place && zone.must_precede(&zones[*other]));
-        if let Some(other) = other {
+        let other = before.checked_sub(1).map(|last| latest[last]);
+        if let Some(other) = other.filter(|other| *other != place && zone.must_precede(&zones[*other])) {
             return Err(Decision::Crossed { blocks: [zone.block, zones[other].block] });
         }
     }

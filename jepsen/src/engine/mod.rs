@@ -5,9 +5,7 @@
 //! input. So an engine can be judged by brute force on random small inputs, and run on large ones without a file. What
 //! an input means, and how an answer is told, is the business of `check`.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
 pub(crate) mod append;
-#[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
 pub(crate) mod counter;
 pub(crate) mod order;
 #[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
@@ -15,9 +13,7 @@ pub(crate) mod queue;
 pub(crate) mod quick;
 #[cfg(test)]
 pub(crate) mod random;
-#[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
 pub(crate) mod set;
-#[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
 pub(crate) mod set_full;
 pub(crate) mod wgl;
 pub(crate) mod zones;

@@ -1,0 +1,439 @@
+//! Texts and lists that are read whole, replaced and appended to, key by key.
+//!
+//! The model of porcupine's key-value traces: `get`, `put` and `append` of texts, each key beginning with the empty
+//! one; and the same for lists, to which one element is appended at a time. Decided by taking the longest reads apart
+//! (see the engine `append`), which is exact where every piece says who wrote it; keys where pieces repeat
+//! or begin each other are left unknown, with the two calls that are to blame.
+
+use super::report::{Anomaly, Check, Explanation, Report, Violation};
+use super::{CheckError, Nil, Options, keys};
+use crate::engine::append::{self, Block, Call, Decision, Step};
+use crate::history::{Atom, History, Operation, Outcome, Process};
+
+/// Judges whether every key's gets, puts and appends could have taken effect one at a time, each between its invocation
+/// and its completion. Keys begin with the empty text or list.
+///
+/// ```
+/// use godown_jepsen::check::{self, Options};
+/// use godown_jepsen::history::{Event, History};
+///
+/// let history: History = [
+///     Event::invoke(0, "append").key("k").value("x"),
+///     Event::ok(0, "append").key("k").value("x"),
+///     Event::invoke(1, "append").key("k").value("y"),
+///     Event::invoke(0, "get").key("k"),
+///     Event::ok(0, "get").key("k").value("yx"),
+/// ]
+/// .into_iter()
+/// .collect();
+/// let report = check::kv(&history, &Options::default()).unwrap();
+/// assert!(report.to_string().contains("shows y before x"), "{report}");
+/// ```
+///
+/// # Errors
+/// A history whose events do not make up operations, or a value that is neither text nor list.
+pub fn kv(history: &History, options: &Options) -> Result<Report, CheckError> {
+    let operations = history.operations()?;
+    let roles = history.words(Role::of);
+    let mut check = Check::new("kv");
+    check.operations = operations.len();
+    for (key, operations) in &keys(history, &operations) {
+        check.keys += 1;
+        let part = Part { history, roles: &roles, operations, nil: options.nil };
+        match part.judge()? {
+            Found::Nothing => {}
+            Found::Violation(anomaly, explanation) => {
+                check.violate(Violation { anomaly, key: history.value(*key), explanation });
+            }
+            Found::Unknown(reason) => check.wonder(Some(history.value(*key)), reason),
+        }
+    }
+    Ok(Report::new(&history.source, vec![check]))
+}
+
+/// What a function does to a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Get,
+    Put,
+    Append,
+    Strange,
+}
+
+impl Role {
+    fn of(word: &str) -> Self {
+        match word {
+            "get" | "read" => Role::Get,
+            "put" | "write" => Role::Put,
+            "append" => Role::Append,
+            _ => Role::Strange,
+        }
+    }
+}
+
+enum Found {
+    Nothing,
+    Violation(Anomaly, Explanation),
+    Unknown(String),
+}
+
+/// One key's part of a history.
+struct Part<'a> {
+    history: &'a History,
+    roles: &'a [Role],
+    operations: &'a [Operation],
+    nil: Nil,
+}
+
+impl<'a> Part<'a> {
+    fn judge(&self) -> Result<Found, CheckError> {
+        let is_strange = |operation: &&Operation| self.role(operation) == Role::Strange;
+        if let Some(stranger) = self.operations.iter().find(is_strange) {
+            let (f, at) = (self.history.word(stranger.f), self.history.start_of(stranger));
+            return Ok(Found::Unknown(format!("\"{f}\" at {at} is not one of get, put and append")));
+        }
+        let has_list = |operation: &Operation| match self.role(operation) {
+            Role::Get => self.history.list(operation.result).is_some(),
+            Role::Put => self.history.list(operation.argument).is_some(),
+            Role::Append | Role::Strange => false,
+        };
+        if self.operations.iter().any(has_list) {
+            let whole = |atom| self.history.list(atom);
+            let piece = |operation: &'a Operation| Some(std::slice::from_ref(&operation.argument));
+            self.judge_by(whole, piece)
+        } else {
+            let whole = |atom| self.history.text(atom).map(str::as_bytes);
+            self.judge_by(whole, |operation| whole(operation.argument))
+        }
+    }
+
+    fn role(&self, operation: &Operation) -> Role {
+        self.roles[operation.f.number()]
+    }
+
+    /// Judges texts of any sort: `whole` takes a value for a text, `piece` what an operation appends.
+    fn judge_by<T: Ord + Copy + 'a>(
+        &self,
+        whole: impl Fn(Atom) -> Option<&'a [T]>,
+        piece: impl Fn(&'a Operation) -> Option<&'a [T]>,
+    ) -> Result<Found, CheckError> {
+        let mut calls = Vec::with_capacity(self.operations.len());
+        let mut owners = Vec::with_capacity(self.operations.len());
+        for operation in self.operations {
+            let step = match (self.role(operation), operation.outcome) {
+                (Role::Get, Outcome::Ok) if operation.result.is_null() => match self.nil {
+                    Nil::Absent => Some(Step::Get(&[][..])),
+                    Nil::Unknown => continue,
+                },
+                (Role::Get, Outcome::Ok) => whole(operation.result).map(Step::Get),
+                (Role::Get, _) | (_, Outcome::Fail) => continue,
+                (Role::Put, _) => whole(operation.argument).map(Step::Put),
+                (Role::Append | Role::Strange, _) => piece(operation).map(Step::Append),
+            };
+            let Some(step) = step else {
+                let at = format!("{}: {}", self.history.source, self.history.end_of(operation));
+                return Err(CheckError::Malformed {
+                    at,
+                    expected: "get, put and append need texts or lists",
+                });
+            };
+            calls.push(Call { step, invoked: operation.invoked, returned: operation.returned() });
+            owners.push(operation);
+        }
+        let refused = |get: u32, at: usize| {
+            let Step::Get(shown) = calls[get as usize].step else { return None };
+            let mut failed = self.operations.iter().filter(|operation| operation.outcome == Outcome::Fail);
+            failed.find(|operation| {
+                let text = match self.role(operation) {
+                    Role::Put => whole(operation.argument),
+                    Role::Append => piece(operation),
+                    Role::Get | Role::Strange => None,
+                };
+                text.is_some_and(|text| !text.is_empty() && shown[at..].starts_with(text))
+            })
+        };
+        let decision = append::decide(&calls);
+        let told = match decision {
+            Decision::Invented { get, at } => refused(get, at),
+            _ => None,
+        };
+        Ok(Story { history: self.history, owners: &owners }.tell(decision, told))
+    }
+}
+
+/// Operations by the place of their calls, and words for them.
+struct Story<'a> {
+    history: &'a History,
+    owners: &'a [&'a Operation],
+}
+
+impl Story<'_> {
+    fn of(&self, call: u32) -> &Operation {
+        self.owners[call as usize]
+    }
+
+    /// What an operation wrote, as it was recorded.
+    fn written(&self, call: u32) -> String {
+        self.history.show(self.of(call).argument).to_string()
+    }
+
+    fn explain(&self, calls: &[u32]) -> Explanation {
+        Explanation::of(self.history, calls.iter().map(|call| self.of(*call)))
+    }
+
+    fn at(&self, call: u32) -> String {
+        self.history.end_of(self.of(call)).to_string()
+    }
+
+    /// Who called.
+    fn reader(&self, get: u32) -> &Process {
+        self.history.process(self.of(get).process)
+    }
+
+    /// What an operation did, in words.
+    fn did(&self, call: u32) -> String {
+        let operation = self.of(call);
+        let process = self.history.process(operation.process);
+        match Role::of(self.history.word(operation.f)) {
+            Role::Get => format!("process {process} read ({})", self.at(call)),
+            Role::Put => format!("process {process} put {}", self.written(call)),
+            Role::Append | Role::Strange => format!("process {process} appended {}", self.written(call)),
+        }
+    }
+
+    fn tell(&self, decision: Decision, refused: Option<&Operation>) -> Found {
+        let (anomaly, explanation) = match decision {
+            Decision::Linearizable => return Found::Nothing,
+            Decision::Ambiguous { calls: [a, b] } => return Found::Unknown(self.ambiguous(a, b)),
+            Decision::Invented { get, at } => self.invented(get, at, refused),
+            Decision::Buried { get, put } => self.buried(get, put),
+            Decision::Repeated { get, append } => self.repeated(get, append),
+            Decision::Torn { gets, append } => self.torn(gets, append),
+            Decision::Contradictory { gets, appends } => self.contradictory(gets, appends),
+            Decision::Disordered { first, second, shown_by } => self.disordered(first, second, shown_by),
+            Decision::Crossed { blocks } => self.crossed(blocks),
+        };
+        Found::Violation(anomaly, explanation)
+    }
+
+    fn ambiguous(&self, a: u32, b: u32) -> String {
+        let (at_a, at_b) = (self.history.start_of(self.of(a)), self.history.start_of(self.of(b)));
+        if a == b {
+            return format!("{} ({at_a}) leaves no trace; use values that are not empty", self.did(a));
+        }
+        format!(
+            "{} ({at_a}) and {} ({at_b}) cannot be told apart where they are read; use distinct values",
+            self.did(a),
+            self.did(b)
+        )
+    }
+
+    fn invented(&self, get: u32, at: usize, refused: Option<&Operation>) -> (Anomaly, Explanation) {
+        let mut explanation = Explanation::of(self.history, refused.into_iter().chain([self.of(get)]));
+        let place = if at == 0 { String::new() } else { format!(" from place {at} on") };
+        explanation.summary =
+            format!("process {} read{place} what nobody wrote ({})", self.reader(get), self.at(get));
+        explanation.contradiction = match refused {
+            Some(refused) => format!("that write was refused ({})", self.history.end_of(refused)),
+            None => format!("no put or append accounts for what it shows{place}"),
+        };
+        let anomaly = if refused.is_some() { Anomaly::Refused } else { Anomaly::Invented };
+        (anomaly, explanation)
+    }
+
+    fn buried(&self, get: u32, put: u32) -> (Anomaly, Explanation) {
+        let mut explanation = self.explain(&[get, put]);
+        explanation.summary =
+            format!("process {} read a put after something else ({})", self.reader(get), self.at(get));
+        explanation.steps.push(format!(
+            "nothing stands before {}, because {} replaced all",
+            self.written(put),
+            self.did(put)
+        ));
+        explanation.contradiction = format!("{} shows something before it", self.at(get));
+        (Anomaly::NotLinearizable, explanation)
+    }
+
+    fn repeated(&self, get: u32, append: u32) -> (Anomaly, Explanation) {
+        let mut explanation = self.explain(&[get, append]);
+        let piece = self.written(append);
+        explanation.summary = format!("process {} read {piece} twice ({})", self.reader(get), self.at(get));
+        explanation
+            .steps
+            .push(format!("{piece} stands there once, because {} and nobody else did", self.did(append)));
+        explanation.contradiction = format!("{} shows it twice", self.at(get));
+        (Anomaly::Duplicate, explanation)
+    }
+
+    fn torn(&self, gets: [u32; 2], append: u32) -> (Anomaly, Explanation) {
+        let mut explanation = self.explain(&[gets[0], gets[1], append]);
+        let piece = self.written(append);
+        explanation.summary = format!("two reads show {piece} after different beginnings");
+        explanation.steps.push(format!(
+            "{piece} follows one beginning only, because {} and nobody else did",
+            self.did(append)
+        ));
+        explanation.contradiction =
+            format!("{} and {} show it after different ones", self.at(gets[0]), self.at(gets[1]));
+        (Anomaly::NotLinearizable, explanation)
+    }
+
+    fn contradictory(&self, gets: [u32; 2], appends: [u32; 2]) -> (Anomaly, Explanation) {
+        let mut explanation = self.explain(&[gets[0], gets[1]]);
+        let [x, y] = appends.map(|append| self.written(append));
+        explanation.summary = format!("two reads show {x} and {y} appended to the same text");
+        explanation.steps.push(format!("{x} was appended next, because {} shows so", self.at(gets[0])));
+        explanation.contradiction = format!("{} shows that {y} was appended next", self.at(gets[1]));
+        (Anomaly::NotLinearizable, explanation)
+    }
+
+    fn disordered(&self, first: u32, second: u32, shown_by: Option<u32>) -> (Anomaly, Explanation) {
+        let calls: Vec<u32> = [first, second].into_iter().chain(shown_by).collect();
+        let mut explanation = self.explain(&calls);
+        explanation.in_time(
+            self.history,
+            (&self.did(second), self.of(second)),
+            (&self.did(first), self.of(first)),
+        );
+        let is_get = |call: u32| Role::of(self.history.word(self.of(call).f)) == Role::Get;
+        let (anomaly, contradiction) = match (is_get(first), is_get(second), shown_by) {
+            (true, true, _) => (
+                Anomaly::Stale,
+                format!("{} shows less of the same text than {}", self.at(first), self.at(second)),
+            ),
+            (true, false, shown_by) => {
+                let by =
+                    shown_by.map_or(String::new(), |by| format!(", where {} shows it to be", self.at(by)));
+                (Anomaly::Stale, format!("{} lacks {}{by}", self.at(first), self.written(second)))
+            }
+            (false, true, _) => {
+                (Anomaly::Invented, format!("{} shows {} already", self.at(second), self.written(first)))
+            }
+            (false, false, by) => {
+                let by = by.map_or("a read".to_owned(), |by| self.at(by));
+                let (first, second) = (self.written(first), self.written(second));
+                (Anomaly::NotLinearizable, format!("{by} shows {first} before {second}"))
+            }
+        };
+        explanation.summary.clone_from(&contradiction);
+        explanation.contradiction = contradiction;
+        (anomaly, explanation)
+    }
+
+    fn crossed(&self, blocks: [Block; 2]) -> (Anomaly, Explanation) {
+        let calls = blocks.iter().flat_map(|block| {
+            [block.first_returned, Some(block.last_invoked), block.longest].into_iter().flatten()
+        });
+        let mut explanation = self.explain(&calls.collect::<Vec<u32>>());
+        for [one, other] in [blocks, [blocks[1], blocks[0]]] {
+            match one.first_returned {
+                Some(first) => explanation.in_time(
+                    self.history,
+                    (&self.did(first), self.of(first)),
+                    (&self.did(other.last_invoked), self.of(other.last_invoked)),
+                ),
+                None => explanation
+                    .steps
+                    .push(format!("{} before every put, because it shows none", self.did(one.last_invoked))),
+            }
+        }
+        let name = |block: Block| match block.longest {
+            Some(longest) => format!("what {} shows", self.at(longest)),
+            None => self.did(block.last_invoked),
+        };
+        let (a, b) = (name(blocks[0]), name(blocks[1]));
+        explanation.summary = format!("{a} and {b} must each come before the other");
+        explanation.contradiction = format!(
+            "a put and what is appended to it stand together, so {a} is either before {b} or after it"
+        );
+        (Anomaly::NotLinearizable, explanation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+    use crate::history::{Event, Value};
+
+    /// One whole operation after another, each by a process of its own.
+    fn sequence(operations: &[(&str, Value)]) -> History {
+        let each = (0u64..).zip(operations).flat_map(|(process, (f, value))| {
+            let argument = if *f == "get" { Value::Null } else { value.clone() };
+            [
+                Event::invoke(process, *f).key("k").value(argument),
+                Event::ok(process, *f).key("k").value(value.clone()),
+            ]
+        });
+        each.collect()
+    }
+
+    fn judge(operations: &[(&str, Value)]) -> Report {
+        kv(&sequence(operations), &Options::default()).unwrap()
+    }
+
+    #[test]
+    fn every_way_to_be_wrong_is_told_in_its_own_words() {
+        let good = [("get", "".into()), ("append", "a".into()), ("get", "a".into()), ("put", "b".into())];
+        let and = |more: &[(&'static str, &str)]| {
+            let more = more.iter().map(|(f, value)| (*f, Value::from(*value)));
+            judge(&good.iter().cloned().chain(more).collect::<Vec<_>>())
+        };
+        assert!(and(&[("append", "c"), ("append", "d"), ("get", "bcd")]).is_valid());
+        for (more, anomaly, words) in [
+            (&[("get", "bz")][..], Anomaly::Invented, "read from place 1 on what nobody wrote"),
+            (&[("get", "ab")], Anomaly::NotLinearizable, "replaced all"),
+            (&[("append", "c"), ("get", "bcc")], Anomaly::Duplicate, "read c twice"),
+            (&[("append", "c"), ("get", "c")], Anomaly::NotLinearizable, "c and a appended to the same text"),
+            (
+                &[("append", "c"), ("get", "bc"), ("get", "ac")],
+                Anomaly::NotLinearizable,
+                "different beginnings",
+            ),
+            (
+                &[("append", "c"), ("append", "d"), ("get", "bcd"), ("get", "bd")],
+                Anomaly::NotLinearizable,
+                "appended to the same text",
+            ),
+            (&[("append", "c"), ("get", "b"), ("get", "bc")], Anomaly::Stale, "lacks c"),
+            (&[("get", "bc"), ("append", "c")], Anomaly::Invented, "shows c already"),
+            (&[("get", "a")], Anomaly::NotLinearizable, "must each come before the other"),
+        ] {
+            let report = and(more);
+            let violation = report.violations().next().unwrap_or_else(|| panic!("{more:?} {report}"));
+            assert_eq!(violation.anomaly, anomaly, "{more:?} {report}");
+            assert!(report.to_string().contains(words), "{more:?} {report}");
+        }
+    }
+
+    #[test]
+    fn lists_are_judged_as_texts_of_elements() {
+        let list = |elements: &[i64]| Value::from(elements.to_vec());
+        let valid =
+            [("append", 7.into()), ("append", 70.into()), ("get", list(&[7, 70])), ("put", list(&[1, 2]))];
+        assert!(judge(&valid).is_valid());
+        let report = judge(&[("append", 7.into()), ("append", 70.into()), ("get", list(&[70, 7]))]);
+        assert_eq!(report.verdict, Verdict::Violated);
+    }
+
+    #[test]
+    fn a_refused_piece_that_is_read_is_called_so() {
+        let history: History = [
+            Event::invoke(0, "append").key("k").value("a"),
+            Event::fail(0, "append").key("k").value("a"),
+            Event::invoke(0, "get").key("k"),
+            Event::ok(0, "get").key("k").value("a"),
+        ]
+        .into_iter()
+        .collect();
+        let report = kv(&history, &Options::default()).unwrap();
+        assert_eq!(report.violations().next().unwrap().anomaly, Anomaly::Refused, "{report}");
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_unknown_and_names_both() {
+        let report = judge(&[("append", "a".into()), ("append", "ab".into())]);
+        assert_eq!(report.verdict, Verdict::Unknown);
+        assert!(report.to_string().contains("use distinct values"), "{report}");
+    }
+}
