@@ -338,7 +338,7 @@ mod tests {
         }
         assert!(kinds.iter().all(|count| *count > rounds / 200), "{kinds:?}");
         assert!(
-            kinds[0] < rounds * 9 / 10 && covers[0] == 0 && covers[2] > rounds / 10_000,
+            kinds[0] < rounds * 9 / 10 && covers[0] == 0 && covers[2] > rounds / 40_000,
             "{kinds:?} {covers:?}"
         );
     }
