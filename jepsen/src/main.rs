@@ -82,6 +82,10 @@ enum ModelArgument {
     Counter,
     /// A set that only grows: add, read
     Set,
+    /// First in first out: enqueue, dequeue, drain
+    Queue,
+    /// What goes in must come out, in any order: enqueue, dequeue, drain
+    TotalQueue,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -146,6 +150,8 @@ impl Arguments {
             ModelArgument::Kv => Model::Kv,
             ModelArgument::Counter => Model::Counter,
             ModelArgument::Set => Model::Set,
+            ModelArgument::Queue => Model::Queue,
+            ModelArgument::TotalQueue => Model::TotalQueue,
         }
     }
 

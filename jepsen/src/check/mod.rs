@@ -7,6 +7,7 @@
 mod convergence;
 mod counter;
 mod kv;
+mod queue;
 mod register;
 mod report;
 mod set;
@@ -16,6 +17,7 @@ mod witness;
 pub use convergence::convergence;
 pub use counter::counter;
 pub use kv::kv;
+pub use queue::{queue, total_queue};
 pub use register::{FailedCas, Nil, Options, linearizable};
 pub use report::{Anomaly, Check, Explanation, Figures, Place, Report, Unknown, Verdict, Violation};
 pub use set::set;
@@ -57,6 +59,10 @@ pub enum Model {
     Counter,
     /// Sets that only grow.
     Set,
+    /// Queues, first in first out.
+    Queue,
+    /// Queues that only owe what was put in, in any order.
+    TotalQueue,
 }
 
 /// Judges a history by the rules that it asks for.
@@ -82,6 +88,8 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
         Model::Kv => kv(history, options),
         Model::Counter => counter(history, options),
         Model::Set => set(history, options),
+        Model::Queue => queue(history, options),
+        Model::TotalQueue => total_queue(history, options),
         Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
     }
 }

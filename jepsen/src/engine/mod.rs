@@ -8,7 +8,6 @@
 pub(crate) mod append;
 pub(crate) mod counter;
 pub(crate) mod order;
-#[cfg_attr(not(test), expect(dead_code, reason = "its check comes next"))]
 pub(crate) mod queue;
 pub(crate) mod quick;
 #[cfg(test)]
