@@ -1,7 +1,8 @@
 //! Godown's checker: recorded histories in, verdicts out.
 //!
 //! A history is what the clients of a store saw: every call they made, and what came back. [`history`] reads and
-//! writes histories; [`check`] judges whether they keep the store's promises, and explains where they do not.
+//! writes histories; [`check`] judges whether they keep the store's promises, and explains where they do not;
+//! [`generate`] makes histories to order.
 //! The library knows nothing of the store: it shares no code with the core, least of all the clock code, because a checker
 //! that shares a mistake with what it checks would not see it.
 //!
@@ -24,4 +25,5 @@
 
 pub mod check;
 mod engine;
+pub mod generate;
 pub mod history;
