@@ -2,7 +2,7 @@
 //!
 //! A history is what the clients of a store saw: every call they made, and what came back. [`history`] reads and
 //! writes histories; [`check`] judges whether they keep the store's promises, and explains where they do not;
-//! [`generate`] makes histories to order.
+//! [`generate`] makes histories to order. [`specification`] judges objects of your own, from a test in Rust.
 //! The library knows nothing of the store: it shares no code with the core, least of all the clock code, because a checker
 //! that shares a mistake with what it checks would not see it.
 //!
@@ -27,3 +27,4 @@ pub mod check;
 mod engine;
 pub mod generate;
 pub mod history;
+pub mod specification;

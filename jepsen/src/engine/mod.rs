@@ -7,11 +7,13 @@
 
 pub(crate) mod append;
 pub(crate) mod counter;
+pub(crate) mod mask;
 pub(crate) mod order;
 pub(crate) mod queue;
 pub(crate) mod quick;
 #[cfg(test)]
 pub(crate) mod random;
+pub(crate) mod search;
 pub(crate) mod set;
 pub(crate) mod set_full;
 pub(crate) mod wgl;

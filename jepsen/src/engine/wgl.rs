@@ -15,6 +15,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
+use super::mask::Mask;
 use super::quick::QuickMap;
 
 /// What an operation does to the register. Values are small numbers that the caller gave out; 0 is the first value.
@@ -254,44 +255,6 @@ fn needed_until(calls: &[Call]) -> Vec<u32> {
     until
 }
 
-/// A set of slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mask<const N: usize>([u64; N]);
-
-impl<const N: usize> Mask<N> {
-    const EMPTY: Self = Mask([0; N]);
-
-    fn has(&self, slot: u16) -> bool {
-        self.0[usize::from(slot) / 64] >> (slot % 64) & 1 == 1
-    }
-
-    fn set(&mut self, slot: u16) {
-        self.0[usize::from(slot) / 64] |= 1 << (slot % 64);
-    }
-
-    fn clear(&mut self, slot: u16) {
-        self.0[usize::from(slot) / 64] &= !(1 << (slot % 64));
-    }
-
-    fn is_subset_of(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
-    }
-
-    fn without(&self, other: &Self) -> Self {
-        Mask(std::array::from_fn(|i| self.0[i] & !other.0[i]))
-    }
-
-    fn for_each(&self, mut visit: impl FnMut(u16)) {
-        for (word, bits) in (0u16..).zip(&self.0) {
-            let mut bits = *bits;
-            while bits != 0 {
-                visit(word * 64 + bits.trailing_zeros() as u16);
-                bits &= bits - 1;
-            }
-        }
-    }
-}
-
 /// What the register holds, and which open operations have taken effect.
 #[derive(Clone, Copy, Debug)]
 struct Configuration<const N: usize> {
@@ -310,7 +273,7 @@ struct Visited<const N: usize> {
 impl<const N: usize> Hash for Visited<N> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         hasher.write_u64(u64::from(self.moment) << 32 | u64::from(self.state));
-        self.done.0.iter().for_each(|word| hasher.write_u64(*word));
+        self.done.hash(hasher);
     }
 }
 
