@@ -129,3 +129,29 @@ fn every_known_history_survives_being_rewritten_as_json_lines() {
         }
     }
 }
+
+#[test]
+fn porcupines_key_value_traces_get_porcupines_verdicts() {
+    let Some(folder) = known() else { return };
+    let table = table(&folder, "porcupine/EXPECTED.tsv", "porcupine/kv/");
+    assert_eq!(table.len(), 6);
+    for (file, is_valid) in table {
+        agrees(&folder.join(&file), Model::Kv, &Options::default(), is_valid);
+    }
+}
+
+#[test]
+fn elles_sets_and_counters_get_jepsens_verdicts() {
+    let Some(folder) = known() else { return };
+    let mut judged = 0;
+    for (model, name) in [(Model::Set, "set"), (Model::Counter, "counter")] {
+        for (file, is_valid) in table(&folder, "elle-cli/EXPECTED.tsv", &format!("jepsen/{name}")) {
+            agrees(&folder.join("elle-cli").join(&file), model, &Options::default(), is_valid);
+            judged += 1;
+        }
+    }
+    assert_eq!(judged, 5);
+    let history = Load::default().path(folder.join("elle-cli/jepsen/set_full.edn")).unwrap();
+    let report = check::run(&history, Model::Set, &Options::default()).unwrap();
+    assert_eq!(report.checks[0].figures["set-full"]["lost-count"], 293);
+}

@@ -2,8 +2,8 @@
 //!
 //! The model of porcupine's key-value traces: `get`, `put` and `append` of texts, each key beginning with the empty
 //! one; and the same for lists, to which one element is appended at a time. Decided by taking the longest reads apart
-//! (see the engine `append`), which is exact where every piece says who wrote it; keys where pieces repeat
-//! or begin each other are left unknown, with the two calls that are to blame.
+//! (see the engine `append`), which is exact where every piece that is read tells who wrote it, by itself or by the
+//! times of the calls that write the same; other keys are left unknown, with two calls that cannot be told apart.
 
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
 use super::{CheckError, Nil, Options, keys};
