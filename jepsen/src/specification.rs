@@ -538,7 +538,8 @@ mod tests {
 
     #[test]
     fn limits_make_an_answer_unknown() {
-        let generator = Generator { fault: Some(Fault::ThinAir), ..Generator::of(Workload::Queue) };
+        let fault = Some(Fault::ThinAir);
+        let generator = Generator { fault, operations: 50, ..Generator::of(Workload::Queue) };
         assert!(matches!(answer(&generator), Answer::Violated(_)));
         let recorder = Recorder::new();
         recorder.call(true, || ());
