@@ -10,6 +10,9 @@ pub(crate) mod counter;
 pub(crate) mod mask;
 pub(crate) mod order;
 pub(crate) mod queue;
+#[cfg_attr(not(test), expect(dead_code, reason = "the check that asks it follows"))]
+pub(crate) mod causal;
+pub(crate) mod graph;
 pub(crate) mod quick;
 #[cfg(test)]
 pub(crate) mod random;
