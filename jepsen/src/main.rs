@@ -86,6 +86,8 @@ enum ModelArgument {
     Queue,
     /// What goes in must come out, in any order: enqueue, dequeue, drain
     TotalQueue,
+    /// Causal consistency, convergence and memory: read, write, delete
+    Causal,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -152,6 +154,7 @@ impl Arguments {
             ModelArgument::Set => Model::Set,
             ModelArgument::Queue => Model::Queue,
             ModelArgument::TotalQueue => Model::TotalQueue,
+            ModelArgument::Causal => Model::Causal,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Rules, and verdicts on histories that should keep them.
 //!
 //! [`linearizable`] judges registers; [`siblings`] judges keys whose concurrent writes all survive; [`convergence`]
-//! judges whether all nodes ended equal; [`auto`] finds out which of them a history asks for. Each takes a whole
+//! judges whether all nodes ended equal; [`causal`] judges whether reads respect causes; [`auto`] finds out which of them a history asks for. Each takes a whole
 //! [`History`] and returns a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
+mod accesses;
+mod causal;
 mod convergence;
 mod counter;
 mod kv;
@@ -14,6 +16,7 @@ mod set;
 mod siblings;
 mod witness;
 
+pub use causal::causal;
 pub use convergence::convergence;
 pub use counter::counter;
 pub use kv::kv;
@@ -63,6 +66,8 @@ pub enum Model {
     Queue,
     /// Queues that only owe what was put in, in any order.
     TotalQueue,
+    /// Reads and writes that should respect causes: causal consistency, convergence and memory.
+    Causal,
 }
 
 /// Judges a history by the rules that it asks for.
@@ -90,6 +95,7 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
         Model::Set => set(history, options),
         Model::Queue => queue(history, options),
         Model::TotalQueue => total_queue(history, options),
+        Model::Causal => causal(history, options),
         Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
     }
 }

@@ -173,6 +173,18 @@ pub enum Anomaly {
     OutOfBounds,
     /// A queue hands values out in another order than it took them in.
     OutOfOrder,
+    /// Something comes before itself in causal order.
+    CyclicCo,
+    /// A read shows nothing though a write came before it in causal order.
+    WriteCoInitRead,
+    /// A read shows a write though another one came in between in causal order.
+    WriteCoRead,
+    /// No order of the writes that all sessions could agree on explains what they read.
+    CyclicCf,
+    /// A read shows nothing though, after all that its session read, a write must have come before.
+    WriteHbInitRead,
+    /// No order of the writes explains what one session read.
+    CyclicHb,
 }
 
 impl fmt::Display for Anomaly {
@@ -195,6 +207,12 @@ impl fmt::Display for Anomaly {
             Anomaly::Stale => "stale read",
             Anomaly::OutOfBounds => "out of bounds",
             Anomaly::OutOfOrder => "out of order",
+            Anomaly::CyclicCo => "cycle of causes",
+            Anomaly::WriteCoInitRead => "missed write",
+            Anomaly::WriteCoRead => "replaced write read again",
+            Anomaly::CyclicCf => "sessions disagree on the order of writes",
+            Anomaly::WriteHbInitRead => "write missed by one session",
+            Anomaly::CyclicHb => "session without an order of writes",
         })
     }
 }

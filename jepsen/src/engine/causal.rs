@@ -33,6 +33,8 @@ pub(crate) struct Access {
 pub(crate) enum Act {
     /// Writes a value that no other access writes.
     Write,
+    /// The same, and in program order also after the access at this place of the input, of another session.
+    WriteAfter(u32),
     /// Shows the value of the write of its key that is at this place of the input.
     Read(u32),
     /// Shows the initial value of its key.
@@ -72,7 +74,7 @@ pub(crate) enum Pattern {
 /// Why an access is before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// It is earlier in the same session.
+    /// It is earlier in the same session, or said to be earlier in program order.
     Program,
     /// The other one reads it.
     ReadFrom,
@@ -187,10 +189,12 @@ struct Net {
     key: Vec<u32>,
     /// The write that it shows, or what it is instead.
     from: Vec<u32>,
+    /// The access of another session that it comes after: what it reads from, as a rule.
+    cause: Vec<u32>,
     /// Its place in the input.
     place: Vec<u32>,
-    /// How many accesses read it.
-    readers: Vec<u32>,
+    /// How many accesses it is the cause of.
+    effects: Vec<u32>,
     /// The place of each session in clocks; none for those that write nothing.
     column: Vec<u32>,
     columns: usize,
@@ -231,13 +235,19 @@ impl Net {
         let sorted = || place.iter().map(|at| accesses[*at as usize]);
         let from: Vec<u32> = sorted()
             .map(|access| match access.act {
-                Act::Write => WRITES,
+                Act::Write | Act::WriteAfter(_) => WRITES,
                 Act::Read(at) => number[at as usize],
                 Act::ReadInitial => INITIAL,
             })
             .collect();
-        let mut readers = vec![0; accesses.len()];
-        from.iter().filter(|from| **from < INITIAL).for_each(|from| readers[*from as usize] += 1);
+        let cause: Vec<u32> = sorted()
+            .map(|access| match access.act {
+                Act::Read(at) | Act::WriteAfter(at) => number[at as usize],
+                Act::Write | Act::ReadInitial => NONE,
+            })
+            .collect();
+        let mut effects = vec![0; accesses.len()];
+        cause.iter().filter(|cause| **cause != NONE).for_each(|cause| effects[*cause as usize] += 1);
         let mut net = Net {
             session: sorted().map(|access| access.session).collect(),
             key: sorted().map(|access| access.key).collect(),
@@ -249,8 +259,9 @@ impl Net {
             run_starts: Vec::new(),
             starts,
             from,
+            cause,
             place,
-            readers,
+            effects,
             number,
         };
         net.give_columns();
@@ -328,16 +339,16 @@ impl Net {
     }
 
     /// Visits the accesses in causal order, as far as there is one, near the order of the input; with what each
-    /// knows of every column, itself not included, and, for a read of a write, what that write knows. Returns
+    /// knows of every column, itself not included, and what its cause knows, if it has one. Returns
     /// whether some could not be visited because they are on a cycle or after one.
     fn walk(&self, mut visit: impl FnMut(u32, &[u32], &[u32])) -> bool {
         let sessions = self.column.len();
         let mut next: Vec<u32> = self.starts[..sessions].to_vec();
         let mut pool = Pool::new(self.columns);
         let mut of_session = vec![NONE; sessions];
-        let mut of_write = vec![NONE; self.len()];
-        let mut readers = self.readers.clone();
-        // Sessions that wait for a write: the first for each write, and the next for each session.
+        let mut of_cause = vec![NONE; self.len()];
+        let mut effects = self.effects.clone();
+        // Sessions that wait for an access: the first for each access, and the next for each session.
         let mut first_waiting = vec![NONE; self.len()];
         let mut next_waiting = vec![NONE; sessions];
         let mut is_waiting = vec![false; sessions];
@@ -351,10 +362,10 @@ impl Net {
                 let column = self.column[at] as usize;
                 while next[at] < self.starts[at + 1] && self.place[next[at] as usize] <= place {
                     let access = next[at];
-                    let from = self.from[access as usize];
-                    if from < INITIAL && of_write[from as usize] == NONE {
-                        next_waiting[at] = first_waiting[from as usize];
-                        first_waiting[from as usize] = session;
+                    let cause = self.cause[access as usize];
+                    if cause != NONE && of_cause[cause as usize] == NONE {
+                        next_waiting[at] = first_waiting[cause as usize];
+                        first_waiting[cause as usize] = session;
                         is_waiting[at] = true;
                         break;
                     }
@@ -365,21 +376,22 @@ impl Net {
                     if column < self.columns {
                         pool.of_mut(clock)[column] = access;
                     }
-                    if from < INITIAL {
-                        let shown = of_write[from as usize];
-                        pool.join(clock, shown);
-                        let bound = &mut pool.of_mut(clock)[self.column_of(from)];
-                        *bound = (*bound).max(from + 1);
-                        visit(access, pool.of(clock), pool.of(shown));
-                        readers[from as usize] -= 1;
-                        if readers[from as usize] == 0 {
-                            pool.give_back(shown);
+                    if cause != NONE {
+                        let known = of_cause[cause as usize];
+                        pool.join(clock, known);
+                        if let Some(bound) = pool.of_mut(clock).get_mut(self.column_of(cause)) {
+                            *bound = (*bound).max(cause + 1);
+                        }
+                        visit(access, pool.of(clock), pool.of(known));
+                        effects[cause as usize] -= 1;
+                        if effects[cause as usize] == 0 {
+                            pool.give_back(known);
                         }
                     } else {
                         visit(access, pool.of(clock), &[]);
                     }
-                    if readers[access as usize] > 0 {
-                        of_write[access as usize] = pool.copy(clock);
+                    if effects[access as usize] > 0 {
+                        of_cause[access as usize] = pool.copy(clock);
                         let mut waiting = first_waiting[access as usize];
                         while waiting != NONE {
                             is_waiting[waiting as usize] = false;
@@ -398,12 +410,12 @@ impl Net {
         visited < self.len()
     }
 
-    /// Program order from one access to the next, and every read's write: causal order is their closure.
+    /// Program order from one access to the next, and from every access's cause: causal order is their closure.
     fn causes(&self) -> impl Iterator<Item = (u32, u32)> + Clone + '_ {
         let follows = |pair: &(u32, u32)| self.session[pair.0 as usize] == self.session[pair.1 as usize];
         let program = (1..self.len() as u32).map(|access| (access - 1, access)).filter(follows);
-        let reads = (0..self.len() as u32).map(|access| (self.from[access as usize], access));
-        program.chain(reads.filter(|(from, _)| *from < INITIAL))
+        let others = (0..self.len() as u32).map(|access| (self.cause[access as usize], access));
+        program.chain(others.filter(|(cause, _)| *cause != NONE))
     }
 
     fn is_program(&self, from: u32, to: u32) -> bool {
@@ -716,16 +728,21 @@ impl<'a> Verdicts<'a> {
     /// Says of each step of a path why it holds, and tells a run of program order as one. A conflict is named by its
     /// number.
     fn steps(&self, path: &[u32], conflicts: &[Conflict]) -> Vec<Edge> {
+        let session = |access: u32| self.net.session[access as usize];
         let mut steps: Vec<Edge> = Vec::new();
         for pair in path.windows(2) {
             let (from, to) = (pair[0], pair[1]);
             if self.net.is_program(from, to) {
                 match steps.last_mut() {
-                    Some(last) if last.why == Why::Program => last.to = to,
+                    Some(last) if last.why == Why::Program && session(last.from) == session(to) => {
+                        last.to = to
+                    }
                     _ => steps.push(Edge { from, to, why: Why::Program }),
                 }
             } else if self.net.from[to as usize] == from {
                 steps.push(Edge { from, to, why: Why::ReadFrom });
+            } else if self.net.cause[to as usize] == from {
+                steps.push(Edge { from, to, why: Why::Program });
             } else {
                 let number = conflicts.iter().position(|conflict| (conflict.from, conflict.to) == (from, to));
                 let why = Why::Conflict(number.map_or(NONE, |number| number as u32));
@@ -884,7 +901,14 @@ impl<'a> Memory<'a> {
         for round in 1u32.. {
             let mut has_changed = false;
             clock.fill(0);
-            for read in accesses.clone().filter(|access| !net.is_write(*access)) {
+            for read in accesses.clone() {
+                if net.is_write(read) {
+                    if net.cause[read as usize] != NONE {
+                        let known = self.row_of[read as usize] as usize * net.columns;
+                        join(&mut clock, &self.rows[known..][..net.columns]);
+                    }
+                    continue;
+                }
                 if self.steps > steps_max {
                     return Err(Limit::Steps);
                 }
@@ -998,7 +1022,7 @@ mod tests {
             let Access { key, act: Act::ReadInitial, .. } = accesses[at] else { continue };
             let is_wild = random.below(100) < wild_percent;
             let mut writes: Vec<usize> = (0..accesses.len())
-                .filter(|other| accesses[*other].key == key && accesses[*other].act == Act::Write)
+                .filter(|other| is_write_of(&accesses[*other], key))
                 .filter(|other| is_wild || *other < at)
                 .collect();
             if !is_wild {
@@ -1006,6 +1030,13 @@ mod tests {
             }
             if !writes.is_empty() && random.below(100) >= initial_percent {
                 accesses[at].act = Act::Read(writes[random.below(writes.len() as u32) as usize] as u32);
+            }
+        }
+        if random.below(3) == 0 {
+            let at = random.below(count) as usize;
+            let after = random.below(if wild_percent > 0 { count } else { at as u32 + 1 });
+            if accesses[at].act == Act::Write && after as usize != at {
+                accesses[at].act = Act::WriteAfter(after);
             }
         }
         accesses
@@ -1056,8 +1087,12 @@ mod tests {
         relation[a] >> b & 1 == 1
     }
 
+    fn is_write(access: &Access) -> bool {
+        matches!(access.act, Act::Write | Act::WriteAfter(_))
+    }
+
     fn is_write_of(access: &Access, key: u32) -> bool {
-        access.act == Act::Write && access.key == key
+        is_write(access) && access.key == key
     }
 
     fn program(accesses: &[Access], a: usize, b: usize) -> bool {
@@ -1075,7 +1110,9 @@ mod tests {
             let mut co: Relation = vec![0; accesses.len()];
             for (b, access) in accesses.iter().enumerate() {
                 for (a, row) in co.iter_mut().enumerate() {
-                    if program(accesses, a, b) || access.act == Act::Read(a as u32) {
+                    if program(accesses, a, b)
+                        || [Act::Read(a as u32), Act::WriteAfter(a as u32)].contains(&access.act)
+                    {
                         *row |= 1 << b;
                     }
                 }
@@ -1167,7 +1204,10 @@ mod tests {
             let edge_holds = |edge: &Edge, proved: &[Proof]| {
                 let (from, to) = (edge.from as usize, edge.to as usize);
                 match edge.why {
-                    Why::Program => program(self.accesses, from, to),
+                    Why::Program => {
+                        program(self.accesses, from, to)
+                            || self.accesses[to].act == Act::WriteAfter(edge.from)
+                    }
                     Why::ReadFrom => self.accesses[to].act == Act::Read(edge.from),
                     Why::Conflict(read) => proved.iter().any(|proof| {
                         (proof.from, proof.to) == (edge.from, edge.to)

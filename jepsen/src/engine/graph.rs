@@ -264,9 +264,9 @@ mod tests {
         let mut reach = vec![vec![false; nodes]; nodes];
         for _ in 0..=nodes {
             for (from, to) in edges {
-                for row in 0..nodes {
-                    if row == *from as usize || reach[row][*from as usize] {
-                        reach[row][*to as usize] = true;
+                for (node, row) in (0u32..).zip(&mut reach) {
+                    if node == *from || row[*from as usize] {
+                        row[*to as usize] = true;
                     }
                 }
             }
