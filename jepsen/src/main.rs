@@ -88,6 +88,8 @@ enum ModelArgument {
     TotalQueue,
     /// Causal consistency, convergence and memory: read, write, delete
     Causal,
+    /// The four session guarantees: read, write, delete
+    Session,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -155,6 +157,7 @@ impl Arguments {
             ModelArgument::Queue => Model::Queue,
             ModelArgument::TotalQueue => Model::TotalQueue,
             ModelArgument::Causal => Model::Causal,
+            ModelArgument::Session => Model::Session,
         }
     }
 

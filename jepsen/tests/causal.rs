@@ -1,38 +1,9 @@
 //! Causal consistency as users meet it: short histories, each with one bad pattern, and what is said of them.
 
 use godown_jepsen::check::{self, Anomaly, Model, Options, Report, Verdict};
-use godown_jepsen::history::{Event, History};
 
-/// A history of operations one after another, a line each: process, what, key, value. `w` writes, `d` deletes, `r`
-/// reads, `-` is nothing; `w?` is a write of unknown outcome, `w!` a refused one.
-fn history(lines: &str) -> History {
-    let mut events = Vec::new();
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [process, what, key, value] = words[..] else { panic!("{line}") };
-        let process: u64 = process.parse().unwrap();
-        let f = match &what[..1] {
-            "w" => "write",
-            "d" => "delete",
-            _ => "read",
-        };
-        let end = match &what[1..] {
-            "?" => Event::info(process, f),
-            "!" => Event::fail(process, f),
-            _ => Event::ok(process, f),
-        };
-        let value = value.parse::<i64>().ok();
-        let (mut invoke, mut end) = (Event::invoke(process, f).key(key), end.key(key));
-        match (f, value) {
-            ("read", Some(value)) => end = end.value(value),
-            (_, Some(value)) => invoke = invoke.value(value),
-            ("read", None) => end = end.value(()),
-            _ => {}
-        }
-        events.extend([invoke, end]);
-    }
-    events.into_iter().collect()
-}
+mod lines;
+use lines::history;
 
 fn judge(lines: &str) -> Report {
     check::run(&history(lines), Model::Causal, &Options::default()).unwrap()
@@ -260,18 +231,10 @@ fn a_delete_makes_later_reads_of_nothing_unknown_and_is_a_write_otherwise() {
 
 #[test]
 fn a_list_of_one_value_is_that_value_and_siblings_are_unknown() {
-    let read = |values: &[i64]| -> History {
-        let list = Event::ok(1, "read").key("x").value(values.to_vec());
-        history("0 w x 1\n0 w x 2")
-            .iter()
-            .map(|event| event.to_event())
-            .chain([Event::invoke(1, "read").key("x"), list])
-            .collect()
-    };
-    let judge = |history: &History| check::causal(history, &Options::default()).unwrap();
-    assert_eq!(verdicts(&judge(&read(&[2]))), ALL_VALID);
-    assert_eq!(anomalies(&judge(&read(&[3]))), [Anomaly::ThinAirRead]);
-    let siblings = judge(&read(&[1, 2]));
+    let read = |shown: &str| judge(&format!("0 w x 1\n0 w x 2\n1 r x {shown}"));
+    assert_eq!(verdicts(&read("[2]")), ALL_VALID);
+    assert_eq!(anomalies(&read("[3]")), [Anomaly::ThinAirRead]);
+    let siblings = read("[1,2]");
     assert_eq!(verdicts(&siblings), [Verdict::Unknown; 3]);
     assert!(siblings.to_string().contains("shows 2 values side by side"), "{siblings}");
 }

@@ -94,16 +94,25 @@ impl Accesses {
         self.keys[self.list[access as usize].key as usize].atom
     }
 
-    /// Tells what cannot be judged, and what no rule allows.
-    pub(super) fn tell(&self, history: &History, check: &mut Check) {
-        for (read, thin) in self.thin.iter().take(VIOLATIONS_MAX) {
-            check.violate(thin.violation(history, read));
-        }
+    /// Tells what cannot be judged.
+    pub(super) fn tell_unknowns(&self, history: &History, check: &mut Check) {
         for key in &self.keys {
             if let Some(reason) = &key.unknown {
                 check.wonder(Some(history.value(key.atom)), reason.as_str());
             }
         }
+    }
+
+    /// Tells the reads out of thin air, which no rule allows.
+    pub(super) fn tell_thin(&self, history: &History, check: &mut Check) {
+        for (read, thin) in self.thin.iter().take(VIOLATIONS_MAX) {
+            check.violate(thin.violation(history, read));
+        }
+    }
+
+    /// How many reads are out of thin air.
+    pub(super) fn thin_reads(&self) -> usize {
+        self.thin.len()
     }
 }
 

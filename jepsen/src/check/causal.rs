@@ -71,7 +71,10 @@ pub fn causal(history: &History, options: &Options) -> Result<Report, CheckError
         // What breaks the first rule breaks all, and is told there.
         let base: Option<&Check> = checks.first();
         match base {
-            None => accesses.tell(history, &mut check),
+            None => {
+                accesses.tell_thin(history, &mut check);
+                accesses.tell_unknowns(history, &mut check);
+            }
             Some(base) => {
                 check.unknowns.clone_from(&base.unknowns);
                 check.verdict = base.verdict;
@@ -90,7 +93,7 @@ pub fn causal(history: &History, options: &Options) -> Result<Report, CheckError
     Ok(Report::new(&history.source, checks))
 }
 
-fn over(limit: Limit, options: &Options) -> String {
+pub(super) fn over(limit: Limit, options: &Options) -> String {
     match limit {
         Limit::Conflicts => {
             "there are more concurrent writes of the same keys than there is memory for".to_owned()
@@ -110,7 +113,7 @@ pub(super) struct Story<'a> {
 
 impl Story<'_> {
     /// A bad pattern of causal consistency.
-    fn violation(&self, finding: &Finding) -> Violation {
+    pub(super) fn violation(&self, finding: &Finding) -> Violation {
         let (first, last) = (finding.path[0].from, finding.path[finding.path.len() - 1].to);
         let anomaly = match finding.pattern {
             Pattern::CyclicCo => Anomaly::CyclicCo,
@@ -169,12 +172,7 @@ impl Story<'_> {
     }
 
     /// The steps of a finding, and every event that they speak of.
-    pub(super) fn explanation(
-        &self,
-        finding: &Finding,
-        summary: String,
-        contradiction: String,
-    ) -> Explanation {
+    fn explanation(&self, finding: &Finding, summary: String, contradiction: String) -> Explanation {
         let mut steps = Vec::new();
         for proof in &finding.proofs {
             let Some(last) = proof.path.last() else { continue };
@@ -239,7 +237,7 @@ impl Story<'_> {
     }
 
     /// "process 3 wrote 5 to k (line 7)".
-    pub(super) fn name(&self, access: u32) -> String {
+    fn name(&self, access: u32) -> String {
         let operation = &self.accesses.operations[access as usize];
         let history = self.history;
         let key = self.accesses.key_of(access);

@@ -1,7 +1,7 @@
 //! Rules, and verdicts on histories that should keep them.
 //!
 //! [`linearizable`] judges registers; [`siblings`] judges keys whose concurrent writes all survive; [`convergence`]
-//! judges whether all nodes ended equal; [`causal`] judges whether reads respect causes; [`auto`] finds out which of them a history asks for. Each takes a whole
+//! judges whether all nodes ended equal; [`causal`] judges whether reads respect causes and [`session`] what each session is promised; [`auto`] finds out which of them a history asks for. Each takes a whole
 //! [`History`] and returns a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
 mod accesses;
@@ -13,6 +13,7 @@ mod queue;
 mod register;
 mod report;
 mod set;
+mod session;
 mod siblings;
 mod witness;
 
@@ -24,6 +25,7 @@ pub use queue::{queue, total_queue};
 pub use register::{FailedCas, Nil, Options, linearizable};
 pub use report::{Anomaly, Check, Explanation, Figures, Place, Report, Unknown, Verdict, Violation};
 pub use set::set;
+pub use session::session;
 pub use siblings::siblings;
 
 use crate::engine::quick::QuickMap;
@@ -68,6 +70,8 @@ pub enum Model {
     TotalQueue,
     /// Reads and writes that should respect causes: causal consistency, convergence and memory.
     Causal,
+    /// Sessions that should read their writes, never go back, and keep the order of writes and causes.
+    Session,
 }
 
 /// Judges a history by the rules that it asks for.
@@ -96,6 +100,7 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
         Model::Queue => queue(history, options),
         Model::TotalQueue => total_queue(history, options),
         Model::Causal => causal(history, options),
+        Model::Session => session(history, options),
         Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
     }
 }

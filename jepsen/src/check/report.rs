@@ -185,6 +185,14 @@ pub enum Anomaly {
     WriteHbInitRead,
     /// No order of the writes explains what one session read.
     CyclicHb,
+    /// A read does not know an acknowledged write of its own session.
+    ReadYourWrites,
+    /// A read does not know what an earlier read of its session showed.
+    MonotonicReads,
+    /// A read knows a write but not what the writer's session had written before.
+    MonotonicWrites,
+    /// A read knows a write but not what the writer's session had read before.
+    WritesFollowReads,
 }
 
 impl fmt::Display for Anomaly {
@@ -213,6 +221,10 @@ impl fmt::Display for Anomaly {
             Anomaly::CyclicCf => "sessions disagree on the order of writes",
             Anomaly::WriteHbInitRead => "write missed by one session",
             Anomaly::CyclicHb => "session without an order of writes",
+            Anomaly::ReadYourWrites => "own write not read",
+            Anomaly::MonotonicReads => "read went back",
+            Anomaly::MonotonicWrites => "write without the session's write before it",
+            Anomaly::WritesFollowReads => "write without what its session had read",
         })
     }
 }
