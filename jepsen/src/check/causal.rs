@@ -8,6 +8,7 @@
 //! `accesses`.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::CheckError;
 use super::accesses::Accesses;
@@ -20,7 +21,7 @@ use crate::history::History;
 const FINDINGS_MAX: usize = 20;
 
 /// Judges whether reads and writes are causally consistent, convergent, and a causal memory. Keys begin with nothing.
-/// Causal memory takes at most `steps_max` steps.
+/// Causal memory takes at most `steps_max` steps and `timeout`.
 ///
 /// ```
 /// use godown_jepsen::check::{self, Options, Verdict};
@@ -55,6 +56,7 @@ pub fn causal(history: &History, options: &Options) -> Result<Report, CheckError
         conflicts_max: 64 << 20,
         clock_words_max: 64 << 20,
         steps_max: options.steps_max,
+        deadline: options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         findings_max: FINDINGS_MAX,
     };
     let answer = causal::decide(&accesses.list, budget);
@@ -101,6 +103,7 @@ pub(super) fn over(limit: Limit, options: &Options) -> String {
         Limit::ClockWords => {
             "it has more writes and sessions than there is memory for; judge a part of the history".to_owned()
         }
+        Limit::Time => "the time ran out; allow more with --timeout".to_owned(),
         Limit::Steps => format!("{} steps were not enough", options.steps_max),
     }
 }
@@ -173,11 +176,11 @@ impl Story<'_> {
 
     /// The steps of a finding, and every event that they speak of.
     fn explanation(&self, finding: &Finding, summary: String, contradiction: String) -> Explanation {
-        let mut steps = Vec::new();
+        let (mut steps, mut edges) = (Vec::new(), BTreeSet::new());
         for proof in &finding.proofs {
             let Some(last) = proof.path.last() else { continue };
             // Program order and reads are told once each, before what follows from them.
-            self.tell(&proof.path, &mut steps);
+            self.tell(&proof.path, &mut edges, &mut steps);
             steps.push(format!(
                 "{} before {}, because the first is before {}, which shows the second",
                 self.name(proof.from),
@@ -185,7 +188,7 @@ impl Story<'_> {
                 self.name(last.to)
             ));
         }
-        self.tell(&finding.path, &mut steps);
+        self.tell(&finding.path, &mut edges, &mut steps);
         let mut told = BTreeSet::new();
         for edge in finding.path.iter().chain(finding.proofs.iter().flat_map(|proof| &proof.path)) {
             for access in [edge.from, edge.to] {
@@ -196,23 +199,19 @@ impl Story<'_> {
         Explanation { summary, events, steps, contradiction }
     }
 
-    fn tell(&self, path: &[Edge], steps: &mut Vec<String>) {
-        for edge in path {
-            let (from, to) = (self.name(edge.from), self.name(edge.to));
-            let step = match edge.why {
-                Why::Program => {
-                    let process = self.accesses.operations[edge.from as usize].process;
-                    format!(
-                        "{from} before {to}, because process {} did them in this order",
-                        self.history.process(process)
-                    )
-                }
-                Why::ReadFrom => format!("{from} before {to}, because the second shows the first"),
-                Why::Conflict(_) => continue,
-            };
-            if !steps.contains(&step) {
-                steps.push(step);
+    /// Tells the edges of a path that were not told before; conflicts are told with their proofs.
+    fn tell(&self, path: &[Edge], told: &mut BTreeSet<(u32, u32)>, steps: &mut Vec<String>) {
+        for edge in path.iter().filter(|edge| !matches!(edge.why, Why::Conflict(_))) {
+            if !told.insert((edge.from, edge.to)) {
+                continue;
             }
+            let because = if edge.why == Why::ReadFrom {
+                "the second shows the first".to_owned()
+            } else {
+                let process = self.accesses.operations[edge.from as usize].process;
+                format!("process {} did them in this order", self.history.process(process))
+            };
+            steps.push(format!("{} before {}, because {because}", self.name(edge.from), self.name(edge.to)));
         }
     }
 

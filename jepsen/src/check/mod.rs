@@ -1,8 +1,9 @@
 //! Rules, and verdicts on histories that should keep them.
 //!
 //! [`linearizable`] judges registers; [`siblings`] judges keys whose concurrent writes all survive; [`convergence`]
-//! judges whether all nodes ended equal; [`causal`] judges whether reads respect causes and [`session`] what each session is promised; [`auto`] finds out which of them a history asks for. Each takes a whole
-//! [`History`] and returns a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
+//! judges whether all nodes ended equal; [`causal`] judges whether reads respect causes, and [`session`] what each
+//! session is promised; [`auto`] finds out which of them a history asks for. Each takes a whole [`History`] and returns
+//! a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
 mod accesses;
 mod causal;
@@ -12,8 +13,8 @@ mod kv;
 mod queue;
 mod register;
 mod report;
-mod set;
 mod session;
+mod set;
 mod siblings;
 mod witness;
 
@@ -24,8 +25,8 @@ pub use kv::kv;
 pub use queue::{queue, total_queue};
 pub use register::{FailedCas, Nil, Options, linearizable};
 pub use report::{Anomaly, Check, Explanation, Figures, Place, Report, Unknown, Verdict, Violation};
-pub use set::set;
 pub use session::session;
+pub use set::set;
 pub use siblings::siblings;
 
 use crate::engine::quick::QuickMap;

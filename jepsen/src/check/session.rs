@@ -90,8 +90,13 @@ const GUARANTEES: [(&str, Anomaly); 4] = [
 
 fn judge_values(history: &History, operations: &[Operation], options: &Options, checks: &mut [Check]) {
     let accesses = Accesses::new(history, operations, options.nil);
-    let budget =
-        Budget { conflicts_max: 64 << 20, clock_words_max: 0, steps_max: 0, findings_max: FINDINGS_MAX };
+    let budget = Budget {
+        conflicts_max: 64 << 20,
+        clock_words_max: 0,
+        steps_max: 0,
+        deadline: None,
+        findings_max: FINDINGS_MAX,
+    };
     let answer = session::decide(&accesses.list, budget);
     let story = Story { history, accesses: &accesses };
     for (check, count) in checks.iter_mut().zip(answer.orders) {

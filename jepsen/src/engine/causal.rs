@@ -15,6 +15,8 @@
 //! walk tells those that break CC. For CM only the writes that a session reads can gain predecessors, so each session
 //! needs clocks for those alone. Its fixpoint, the edges and the memory have budgets, beyond which the answer is unknown.
 
+use std::time::Instant;
+
 use super::graph::Graph;
 
 /// A read or a write.
@@ -48,8 +50,10 @@ pub(crate) struct Budget {
     pub(crate) conflicts_max: usize,
     /// Numbers kept in clocks of writes, for CM.
     pub(crate) clock_words_max: usize,
-    /// Numbers of clocks compared, for CM.
+    /// Clocks compared, for CM.
     pub(crate) steps_max: u64,
+    /// When to stop with CM in any case.
+    pub(crate) deadline: Option<Instant>,
     /// Findings that are told for each rule; all others are left out.
     pub(crate) findings_max: usize,
 }
@@ -128,6 +132,8 @@ pub(crate) enum Limit {
     ClockWords,
     /// The steps.
     Steps,
+    /// The time.
+    Time,
 }
 
 /// What breaks each rule; nothing if it is kept. CCv and CM are also broken by whatever breaks CC.
@@ -555,7 +561,12 @@ impl<'a> Conflicts<'a> {
 
     fn finish(mut self) -> Result<Suspects, Limit> {
         self.thin_out();
-        if self.is_over { Err(Limit::Conflicts) } else { Ok((self.hidden, self.edges)) }
+        match (self.is_over, self.hidden.is_empty()) {
+            (true, true) => Err(Limit::Conflicts),
+            // What was found is enough for every rule.
+            (true, false) => Ok((self.hidden, Vec::new())),
+            (false, _) => Ok((self.hidden, self.edges)),
+        }
     }
 }
 
@@ -586,7 +597,7 @@ impl<'a> Verdicts<'a> {
         let is_program = |from, to| self.net.is_program(from, to);
         if stuck {
             let cycles = self.causes.cycles(&self.causes.components(), self.findings_max, is_program);
-            causal.extend(cycles.iter().map(|cycle| self.cycle(Pattern::CyclicCo, cycle, &[])));
+            causal.extend(cycles.iter().map(|cycle| self.cycle(Pattern::CyclicCo, cycle)));
         }
         for (write, read) in hidden {
             causal.extend(self.way(*write, *read).map(|path| Finding {
@@ -640,13 +651,7 @@ impl<'a> Verdicts<'a> {
             }
         }
         let cycles = graph.cycles(&component, self.findings_max, is_program);
-        let conflicts: Vec<Conflict> = edges
-            .iter()
-            .map(|edge| conflict(*edge))
-            .filter(|(from, to)| component[*from as usize] == component[*to as usize])
-            .map(|(from, to)| Conflict { from, to, read: NONE })
-            .collect();
-        convergent.extend(cycles.iter().map(|cycle| self.cycle(Pattern::CyclicCf, cycle, &conflicts)));
+        convergent.extend(cycles.iter().map(|cycle| self.cycle(Pattern::CyclicCf, cycle)));
     }
 
     /// A write was read although another write came between.
@@ -670,9 +675,16 @@ impl<'a> Verdicts<'a> {
         self.causes.path(from, is_reader, |from, to| self.net.is_program(from, to))
     }
 
-    fn cycle(&self, pattern: Pattern, cycle: &[u32], conflicts: &[Conflict]) -> Finding {
+    fn cycle(&self, pattern: Pattern, cycle: &[u32]) -> Finding {
         let closed: Vec<u32> = cycle.iter().chain(&cycle[..1]).copied().collect();
-        self.with_proofs(pattern, &closed, conflicts)
+        let is_cause =
+            |from: u32, to: u32| self.net.is_program(from, to) || self.net.cause[to as usize] == from;
+        let pairs = closed.windows(2).map(|pair| (pair[0], pair[1]));
+        let conflicts: Vec<Conflict> = pairs
+            .filter(|(from, to)| !is_cause(*from, *to))
+            .map(|(from, to)| Conflict { from, to, read: NONE })
+            .collect();
+        self.with_proofs(pattern, &closed, &conflicts)
     }
 
     /// A path of causal order and conflicts, with the proofs of those conflicts.
@@ -828,7 +840,11 @@ impl<'a> Memory<'a> {
         let mut steps = 0;
         for session in 0..net.column.len() {
             let mut memory = Memory::new(net, &rows, &row_of, session, steps);
-            let broken = memory.settle(session, budget.steps_max)?;
+            let broken = match memory.settle(session, budget) {
+                Ok(broken) => broken,
+                Err(_) if !findings.is_empty() => break,
+                Err(limit) => return Err(limit),
+            };
             steps = memory.steps;
             if let Some(broken) = broken {
                 let verdicts = verdicts.get_or_insert_with(|| Verdicts::new(net, budget.findings_max));
@@ -876,12 +892,12 @@ impl<'a> Memory<'a> {
     /// Adds what happened before each target that the clock knows, until nothing is added.
     fn close(&mut self, clock: &mut [u32], since: u32) {
         loop {
+            self.steps += 1;
             let mut has_grown = false;
             for column in 0..self.net.columns {
-                self.steps += 1;
                 let Some(target) = self.last_target(column, clock[column]) else { continue };
                 if self.changed[target] > since {
-                    self.steps += self.net.columns as u64;
+                    self.steps += 1;
                     has_grown |= join_grows(clock, self.before(target));
                 }
             }
@@ -892,7 +908,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Goes through the session's reads until they add nothing, or the order breaks.
-    fn settle(&mut self, session: usize, steps_max: u64) -> Result<Option<Broken>, Limit> {
+    fn settle(&mut self, session: usize, budget: Budget) -> Result<Option<Broken>, Limit> {
         let net = self.net;
         let accesses = net.starts[session]..net.starts[session + 1];
         let own = net.column[session] as usize;
@@ -909,8 +925,11 @@ impl<'a> Memory<'a> {
                     }
                     continue;
                 }
-                if self.steps > steps_max {
+                if self.steps > budget.steps_max {
                     return Err(Limit::Steps);
+                }
+                if budget.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Err(Limit::Time);
                 }
                 if own < net.columns {
                     clock[own] = read;
@@ -932,13 +951,13 @@ impl<'a> Memory<'a> {
                 self.close(&mut clock, 0);
                 row.copy_from_slice(self.before(target));
                 let conflicts_before = self.conflicts.len();
+                self.steps += 1;
                 for run in runs {
-                    self.steps += 1;
                     if let Some(write) = net.last_below(run, clock[run.column as usize])
                         && write != from
                         && write >= row[run.column as usize]
                     {
-                        self.steps += net.columns as u64;
+                        self.steps += 1;
                         self.conflicts.push(Conflict { from: write, to: from, read });
                         let known = self.row_of[write as usize] as usize * net.columns;
                         join(&mut row, &self.rows[known..][..net.columns]);
@@ -990,20 +1009,15 @@ fn join_grows(clock: &mut [u32], other: &[u32]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::random::Random;
 
-    const BUDGET: Budget =
-        Budget { conflicts_max: 1 << 24, clock_words_max: 1 << 26, steps_max: 1 << 32, findings_max: 20 };
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
-        }
-    }
+    const BUDGET: Budget = Budget {
+        conflicts_max: 1 << 24,
+        clock_words_max: 1 << 26,
+        steps_max: 1 << 32,
+        deadline: None,
+        findings_max: 20,
+    };
 
     /// Accesses of a few sessions that show a recent write of their key, or any.
     fn random_accesses(random: &mut Random) -> Vec<Access> {
@@ -1249,6 +1263,68 @@ mod tests {
                 && fits
                 && joined(&finding.path)
                 && finding.path.iter().all(|edge| edge_holds(edge, &finding.proofs))
+        }
+    }
+
+    /// Sessions that write a key at once and read it over and over.
+    fn crowd(sessions: u32, reads: u32) -> Vec<Access> {
+        let access = |session, act| Access { session, key: 0, act };
+        let mut accesses: Vec<Access> = (0..sessions).map(|session| access(session, Act::Write)).collect();
+        for read in 0..reads * sessions {
+            let write = (read / sessions).min(sessions - 1);
+            accesses.push(access(read % sessions, Act::Read(write)));
+        }
+        accesses
+    }
+
+    #[test]
+    fn what_a_write_comes_after_counts_for_its_session_in_causal_memory() {
+        let access = |session, key, act| Access { session, key, act };
+        let accesses = [
+            access(1, 0, Act::Write),
+            access(2, 0, Act::Write),
+            access(0, 1, Act::WriteAfter(0)),
+            access(0, 0, Act::Read(1)),
+            access(0, 0, Act::Read(0)),
+        ];
+        let definition = Definition::new(&accesses);
+        assert!(definition.is_causal() && !definition.is_memory());
+        let findings = decide(&accesses, BUDGET).memory.unwrap();
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].pattern == Pattern::CyclicHb && definition.is_proof(&findings[0]));
+    }
+
+    #[test]
+    fn each_budget_stops_what_it_bounds_and_nothing_else() {
+        let accesses = crowd(20, 10);
+        let conflicts = decide(&accesses, Budget { conflicts_max: 3, ..BUDGET });
+        assert_eq!(conflicts.convergent, Err(Limit::Conflicts));
+        for (budget, limit) in [
+            (Budget { clock_words_max: 20, ..BUDGET }, Limit::ClockWords),
+            (Budget { steps_max: 5, ..BUDGET }, Limit::Steps),
+            (Budget { deadline: Some(Instant::now()), ..BUDGET }, Limit::Time),
+        ] {
+            let answer = decide(&accesses, budget);
+            assert_eq!(answer.memory, Err(limit));
+            assert!(answer.causal.is_ok() && answer.convergent.is_ok());
+        }
+        let all = decide(&accesses, BUDGET);
+        assert!(all.causal.is_ok_and(|found| found.is_empty()) && all.memory.is_ok());
+    }
+
+    #[test]
+    fn no_more_findings_are_told_than_asked_for() {
+        // Every session reads the initial value after its own write, of a key of its own.
+        let accesses: Vec<Access> = (0..60)
+            .map(|at| Access {
+                session: at / 2,
+                key: at / 2,
+                act: [Act::Write, Act::ReadInitial][at as usize % 2],
+            })
+            .collect();
+        for findings_max in [1, 7] {
+            let answer = decide(&accesses, Budget { findings_max, ..BUDGET });
+            assert_eq!(answer.causal.map(|found| found.len()), Ok(findings_max));
         }
     }
 

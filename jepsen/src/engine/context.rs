@@ -230,17 +230,7 @@ impl<'a> Sweep<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
-        }
-    }
+    use crate::engine::random::Random;
 
     /// What each element replaced, as bits: itself not included.
     fn replaced(elements: &[Element]) -> Vec<u32> {

@@ -238,17 +238,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
-        }
-    }
+    use crate::engine::random::Random;
 
     fn random_graph(random: &mut Random) -> (usize, Vec<(u32, u32)>) {
         let nodes = 1 + random.below(8);

@@ -6,20 +6,19 @@
 //! an input means, and how an answer is told, is the business of `check`.
 
 pub(crate) mod append;
+pub(crate) mod causal;
+pub(crate) mod context;
 pub(crate) mod counter;
+pub(crate) mod graph;
 pub(crate) mod mask;
 pub(crate) mod order;
 pub(crate) mod queue;
-#[cfg_attr(not(test), expect(dead_code, reason = "the check that asks it follows"))]
-pub(crate) mod causal;
-pub(crate) mod context;
-pub(crate) mod graph;
 pub(crate) mod quick;
 #[cfg(test)]
 pub(crate) mod random;
 pub(crate) mod search;
+pub(crate) mod session;
 pub(crate) mod set;
 pub(crate) mod set_full;
-pub(crate) mod session;
 pub(crate) mod wgl;
 pub(crate) mod zones;

@@ -169,20 +169,10 @@ fn together(accesses: &[Access], budget: Budget, follow: bool) -> Result<Vec<Fin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::random::Random;
 
     const BUDGET: Budget =
-        Budget { conflicts_max: 1 << 24, clock_words_max: 0, steps_max: 0, findings_max: 20 };
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
-        }
-    }
+        Budget { conflicts_max: 1 << 24, clock_words_max: 0, steps_max: 0, deadline: None, findings_max: 20 };
 
     fn random_accesses(random: &mut Random) -> Vec<Access> {
         let sessions = 1 + random.below(3);
