@@ -27,4 +27,5 @@ pub mod check;
 mod engine;
 pub mod generate;
 pub mod history;
+pub mod page;
 pub mod specification;

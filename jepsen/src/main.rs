@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use godown_jepsen::check::{self, FailedCas, Model, Nil, Options, Report, Verdict};
 use godown_jepsen::history::{Format, History, Independent, Load};
+use godown_jepsen::page::{Folder, FolderError, Times};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Judges recorded histories: linearizability, lost updates, convergence.
@@ -66,6 +67,10 @@ struct Arguments {
     /// Print the reports as JSON, one line for each history
     #[arg(long)]
     json: bool,
+
+    /// Write a page that explains each verdict by picture to DIR/<name>/index.html, with results and drawings
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -205,23 +210,53 @@ fn main() -> ExitCode {
         std::process::exit(code)
     });
     let mut worst = Exit::Valid;
+    let mut folder = arguments.report.as_ref().map(Folder::new);
     for file in &arguments.files {
         let exit = match judge(&arguments, file) {
-            Ok(report) => match print(&report, arguments.json) {
-                Ok(()) => match report.verdict {
+            Ok(judged) => {
+                let exit = match judged.report.verdict {
                     Verdict::Valid => Exit::Valid,
                     Verdict::Unknown => Exit::Unknown,
                     Verdict::Violated => Exit::Violated,
-                },
-                // Nobody reads on: the verdict still counts for the exit code of what was read.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return worst.code(),
-                Err(error) => complain(&format!("the verdict cannot be written: {error}")),
-            },
-            Err(reason) => complain(&reason),
+                };
+                match (say(&judged, arguments.json), &mut folder) {
+                    // Nobody reads on: the verdict still counts for the exit code of what was read.
+                    (Err(error), None) if error.kind() == io::ErrorKind::BrokenPipe => return worst.code(),
+                    (Err(error), None) => complain(&format!("the verdict cannot be written: {error}")),
+                    (_, None) => exit,
+                    (_, Some(folder)) => exit.max(keep(&judged, folder)),
+                }
+            }
+            Err(reason) => {
+                if let Some(folder) = &mut folder {
+                    folder.miss(&file.display().to_string(), &reason);
+                }
+                complain(&reason)
+            }
         };
         worst = worst.max(exit);
     }
+    if let Some(folder) = folder {
+        worst = worst.max(point(folder.finish()));
+    }
     worst.code()
+}
+
+/// Writes the page of one history.
+fn keep(judged: &Judged, folder: &mut Folder) -> Exit {
+    point(folder.write(&judged.history, &judged.report, judged.times).map(Some))
+}
+
+/// Says on the standard error, where no reader of verdicts is disturbed, where a page is.
+fn point(written: Result<Option<PathBuf>, FolderError>) -> Exit {
+    match written {
+        Ok(Some(path)) => {
+            let _ = writeln!(io::stderr(), "see {}", path.display());
+            Exit::Valid
+        }
+        Ok(None) => Exit::Valid,
+        Err(error) => complain(&error.to_string()),
+    }
 }
 
 fn complain(reason: &str) -> Exit {
@@ -229,7 +264,7 @@ fn complain(reason: &str) -> Exit {
     Exit::Bad
 }
 
-fn print(report: &Report, is_json: bool) -> io::Result<()> {
+fn say(Judged { report, .. }: &Judged, is_json: bool) -> io::Result<()> {
     let mut output = io::stdout().lock();
     if is_json {
         serde_json::to_writer(&mut output, report)?;
@@ -240,11 +275,19 @@ fn print(report: &Report, is_json: bool) -> io::Result<()> {
     output.flush()
 }
 
+/// A history, its verdict, and how long that took.
+struct Judged {
+    history: History,
+    report: Report,
+    times: Times,
+}
+
 /// Reads and judges one file.
 ///
 /// # Errors
 /// In words, with file and line, why it cannot be read or judged.
-fn judge(arguments: &Arguments, file: &std::path::Path) -> Result<Report, String> {
+fn judge(arguments: &Arguments, file: &std::path::Path) -> Result<Judged, String> {
+    let start = Instant::now();
     let load = arguments.load();
     let history = if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -255,9 +298,13 @@ fn judge(arguments: &Arguments, file: &std::path::Path) -> Result<Report, String
         load.path(file)
     };
     let history = history.map_err(|error| error.to_string())?;
+    let reading = start.elapsed();
     let options = arguments.options();
-    with_progress(&history, &options.progress, || check::run(&history, arguments.model(), &options))
-        .map_err(|error| error.to_string())
+    let report =
+        with_progress(&history, &options.progress, || check::run(&history, arguments.model(), &options))
+            .map_err(|error| error.to_string())?;
+    let times = Times { reading, judging: start.elapsed().saturating_sub(reading) };
+    Ok(Judged { history, report, times })
 }
 
 /// Runs `work` and, on a terminal, shows how far it is once it takes longer than a moment.

@@ -165,3 +165,35 @@ fn json_reports_are_one_line_each_and_the_same_every_time() {
     assert_eq!(reports[0]["checks"][0]["violations"][0]["explanation"]["events"][0]["line"], 1);
     assert_eq!(folder.check(&["--json", "a.jsonl", "b.edn"]).1, out);
 }
+
+#[test]
+fn a_report_is_a_page_with_results_and_drawings_for_each_history() {
+    let folder = Folder::new("report").with("stale.edn", STALE.as_bytes()).with("h.jsonl", VALID.as_bytes());
+    let (code, out, err) = folder.check(&["--report", "pages", "stale.edn", "h.jsonl", "absent.edn"]);
+    assert_eq!(code, 3);
+    assert!(out.starts_with("stale.edn: violated\n"), "{out}");
+    assert!(err.contains("see pages/stale/index.html\n") && err.ends_with("see pages/index.html\n"), "{err}");
+    let read = |file: &str| std::fs::read_to_string(folder.0.join("pages").join(file)).unwrap();
+    assert!(read("stale/index.html").contains("<title>violated: stale.edn</title>"));
+    assert!(read("stale/witness-1.svg").starts_with("<svg"));
+    assert!(read("h/index.html").contains("<title>valid: h.jsonl</title>"));
+    let results: serde_json::Value = serde_json::from_str(&read("stale/results.json")).unwrap();
+    assert_eq!(results["checks"][0]["violations"][0]["anomaly"], "stale-read");
+    let table = read("index.html");
+    for says in
+        ["3 histories", "href=\"stale/index.html\"", "absent.edn", "1 violated · 1 valid · 1 not judged"]
+    {
+        assert!(table.contains(says), "{says}: {table}");
+    }
+    let first = read("stale/index.html");
+    assert_eq!(folder.check(&["--report", "pages", "stale.edn"]).0, 1);
+    assert_eq!(read("stale/index.html"), first);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_exits_with_3() {
+    let folder = Folder::new("unwritable").with("h.jsonl", VALID.as_bytes());
+    let (code, out, err) = folder.check(&["--report", "h.jsonl", "h.jsonl"]);
+    assert_eq!(code, 3);
+    assert!(out.starts_with("h.jsonl: valid") && err.contains("cannot be written"), "{err}");
+}
