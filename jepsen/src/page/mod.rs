@@ -1,6 +1,6 @@
 //! A history and its verdict as a page: one HTML file that explains by picture, with nothing outside of it.
 //!
-//! [`html`] gives the page, [`svg`] one violation as a drawing for a paper or a README, [`Folder`] writes both
+//! [`html`] gives the page, which a small script lets its reader explore, [`svg`] one violation as a drawing for a paper or a README, [`Folder`] writes both
 //! beside the results. A page loads nothing, so it can be attached to a report, opened from a disk and read in
 //! ten years. What a history says may come from anybody: no text of it is ever taken for markup. A page's size is bounded:
 //! of a very long history it holds the calls around the violations, and says so.
@@ -25,12 +25,12 @@
 //! assert!(drawing.starts_with("<svg"));
 //! ```
 
+mod embed;
 mod faults;
 mod figure;
+mod figures;
 mod folder;
-#[expect(dead_code, reason = "the lanes on the page will draw more than words and drawings do")]
 mod scene;
-#[expect(dead_code, reason = "the same")]
 mod text;
 mod words;
 
@@ -44,6 +44,7 @@ pub use folder::{Folder, FolderError, Times};
 /// The page's frame, with a place for each of the things below, in this order.
 const FRAME: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
 
 /// The page of a history and of what its checks say.
 #[must_use]
@@ -67,6 +68,8 @@ fn page(scene: &Scene, report: &Report) -> String {
             ("<!-- head -->", words::head(scene, report)),
             ("<!-- checks -->", words::checks(report)),
             ("<!-- violations -->", words::violations(scene, report)),
+            ("<!-- story -->", embed::json(scene)),
+            ("/* script */", SCRIPT.to_owned()),
         ],
     )
 }
@@ -166,7 +169,7 @@ mod tests {
 
     fn words(page: &str) -> String {
         let (_, rest) = page.split_once("<div id=\"words\">").expect("has words");
-        let (words, _) = rest.split_once("</main>").expect("words end");
+        let (words, _) = rest.split_once("<section id=\"stage\"").expect("words end");
         let words = words.trim_end().strip_suffix("</div>").expect("words end");
         // HTML may say an attribute without a value.
         text_of(&words.replace(" open>", ">"))
@@ -198,6 +201,31 @@ mod tests {
         for mark in ["<script", "</script", "<!--", "</style", "</title", "<b>"] {
             assert_eq!(told.matches(mark).count(), plain.matches(mark).count(), "{mark}");
         }
+    }
+
+    #[test]
+    fn the_script_and_the_style_do_not_end_their_elements() {
+        for mark in ["</script", "<script", "<!--", "</style"] {
+            assert!(
+                !SCRIPT.contains(mark) && !STYLE.contains(mark) && !figure::STYLE.contains(mark),
+                "{mark}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_holds_the_calls_as_data() {
+        let (history, report) = violated(HOSTILE);
+        let page = html(&history, &report);
+        let (_, rest) = page.split_once("id=\"story\">").unwrap();
+        let story: serde_json::Value = serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap();
+        let texts: Vec<&str> =
+            story["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+        assert!(texts.iter().any(|text| text.contains("</script><b>")), "{texts:?}");
+        assert_eq!(story["bars"]["from"], serde_json::json!([0, 2, 3, 2, 3, 2, 3, 2]));
+        assert_eq!(story["bars"]["outcome"], serde_json::json!([12, 12, 13, 12, 12, 12, 13, 12]));
+        assert_eq!(story["witnesses"][1]["bars"], serde_json::json!([4, 5, 7]));
+        assert_eq!(story["is_whole"], true);
     }
 
     #[test]

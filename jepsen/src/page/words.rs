@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use super::figure::{self, Frame};
+use super::figures;
 use super::scene::{Scene, Witness};
 use super::text::{cut, escape, mentions};
 use crate::check::{Check, Report, Unknown, Verdict, Violation};
@@ -99,6 +100,7 @@ fn check(check: &Check) -> String {
         html.push_str("</ul>\n");
         html.push_str(&more(check.unknowns.len(), UNKNOWNS_MAX, "more that could not be told"));
     }
+    html.push_str(&figures::html(&check.figures));
     html.push_str("</section>\n");
     html
 }
