@@ -20,5 +20,7 @@ pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod set;
 pub(crate) mod set_full;
+#[cfg_attr(not(test), expect(dead_code, reason = "no check asks for it yet"))]
+pub(crate) mod staleness;
 pub(crate) mod wgl;
 pub(crate) mod zones;
