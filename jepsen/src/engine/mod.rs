@@ -13,6 +13,8 @@ pub(crate) mod graph;
 pub(crate) mod mask;
 pub(crate) mod order;
 pub(crate) mod queue;
+#[cfg_attr(not(test), expect(dead_code, reason = "no check asks for it yet"))]
+pub(crate) mod ending;
 pub(crate) mod quick;
 #[cfg(test)]
 pub(crate) mod random;
