@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use godown_jepsen::check::{self, FailedCas, Model, Nil, Options, Report, Verdict};
+use godown_jepsen::check::{self, FailedCas, Model, Nil, Options, Quorum, Report, Verdict};
 use godown_jepsen::history::{Format, History, Independent, Load};
 use godown_jepsen::page::{Folder, FolderError, Times};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -64,6 +64,18 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 
+    /// With --model staleness: by how many writes a read may be behind
+    #[arg(long, value_name = "WRITES")]
+    staleness_k_max: Option<u32>,
+
+    /// With --model staleness: for how long what a read missed may have been in effect
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    staleness_age_max: Option<Duration>,
+
+    /// With --model staleness: nodes, readers and writers of each key, as in 3,2,2, to have the model's line beside what was measured
+    #[arg(long, value_name = "N,R,W", value_parser = quorum)]
+    quorum: Option<Quorum>,
+
     /// Print the reports as JSON, one line for each history
     #[arg(long)]
     json: bool,
@@ -95,6 +107,8 @@ enum ModelArgument {
     Causal,
     /// The four session guarantees: read, write, delete
     Session,
+    /// How far reads lag behind, with figures: read, write, delete, cas
+    Staleness,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -133,6 +147,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
 }
 
+fn quorum(text: &str) -> Result<Quorum, String> {
+    let numbers: Vec<u32> = text.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+    match numbers[..] {
+        [nodes, read, written] if 0 < read && read <= nodes && 0 < written && written <= nodes => {
+            Ok(Quorum { nodes, read, written })
+        }
+        _ => {
+            Err("expected nodes, readers and writers, such as 3,2,2, neither more than the nodes".to_owned())
+        }
+    }
+}
+
 impl Arguments {
     fn load(&self) -> Load {
         Load {
@@ -163,6 +189,7 @@ impl Arguments {
             ModelArgument::TotalQueue => Model::TotalQueue,
             ModelArgument::Causal => Model::Causal,
             ModelArgument::Session => Model::Session,
+            ModelArgument::Staleness => Model::Staleness,
         }
     }
 
@@ -177,6 +204,9 @@ impl Arguments {
                 FailedCasArgument::Ignore => FailedCas::Ignore,
             },
             timeout: self.timeout,
+            staleness_k_max: self.staleness_k_max,
+            staleness_age_max: self.staleness_age_max,
+            quorum: self.quorum,
             ..Options::default()
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! [`linearizable`] judges registers; [`siblings`] judges keys whose concurrent writes all survive; [`convergence`]
 //! judges whether all nodes ended equal; [`causal`] judges whether reads respect causes, and [`session`] what each
-//! session is promised; [`auto`] finds out which of them a history asks for. Each takes a whole [`History`] and returns
+//! session is promised; [`staleness`] measures how far reads lag behind; [`set`], [`counter`], [`queue`] and [`kv`] judge
+//! what their names say; [`auto`] finds out which of them a history asks for. Each takes a whole [`History`] and returns
 //! a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
 mod accesses;
@@ -16,6 +17,7 @@ mod report;
 mod session;
 mod set;
 mod siblings;
+mod staleness;
 mod witness;
 
 pub use causal::causal;
@@ -28,6 +30,7 @@ pub use report::{Anomaly, Check, Explanation, Figures, Place, Report, Unknown, V
 pub use session::session;
 pub use set::set;
 pub use siblings::siblings;
+pub use staleness::{Quorum, staleness};
 
 use crate::engine::quick::QuickMap;
 use crate::history::{At, Atom, History, Kind, Operation, PairError};
@@ -73,6 +76,8 @@ pub enum Model {
     Causal,
     /// Sessions that should read their writes, never go back, and keep the order of writes and causes.
     Session,
+    /// How stale reads were; of registers and of siblings.
+    Staleness,
 }
 
 /// Judges a history by the rules that it asks for.
@@ -102,6 +107,7 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
         Model::TotalQueue => total_queue(history, options),
         Model::Causal => causal(history, options),
         Model::Session => session(history, options),
+        Model::Staleness => staleness(history, options),
         Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
-use super::{CheckError, keys, witness};
+use super::{CheckError, Quorum, keys, witness};
 use crate::engine::quick::QuickMap;
 use crate::engine::wgl::{self, Budget, Call, Decision, Step};
 use crate::engine::zones::{self, Finding};
@@ -40,7 +40,7 @@ pub enum FailedCas {
     Check,
 }
 
-/// How to judge registers.
+/// How to judge.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What a read of nothing means.
@@ -53,6 +53,12 @@ pub struct Options {
     pub steps_max: u64,
     /// How many configurations to remember for one key (up to a hundred bytes each); then it is unknown.
     pub configurations_max: usize,
+    /// By how many writes a read may be behind; any number if none.
+    pub staleness_k_max: Option<u32>,
+    /// For how long what a read missed may have been in effect; any time if none.
+    pub staleness_age_max: Option<Duration>,
+    /// Whose model to draw beside the measured staleness.
+    pub quorum: Option<Quorum>,
     /// Counts the operations judged so far, for a progress bar.
     pub progress: Arc<AtomicU64>,
 }
@@ -65,6 +71,9 @@ impl Default for Options {
             timeout: None,
             steps_max: 2_000_000_000,
             configurations_max: 10_000_000,
+            staleness_k_max: None,
+            staleness_age_max: None,
+            quorum: None,
             progress: Arc::default(),
         }
     }

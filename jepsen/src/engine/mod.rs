@@ -11,10 +11,10 @@ pub(crate) mod context;
 pub(crate) mod counter;
 pub(crate) mod graph;
 pub(crate) mod mask;
-pub(crate) mod order;
-pub(crate) mod queue;
 #[cfg_attr(not(test), expect(dead_code, reason = "no check asks for it yet"))]
 pub(crate) mod ending;
+pub(crate) mod order;
+pub(crate) mod queue;
 pub(crate) mod quick;
 #[cfg(test)]
 pub(crate) mod random;
@@ -22,7 +22,6 @@ pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod set;
 pub(crate) mod set_full;
-#[cfg_attr(not(test), expect(dead_code, reason = "no check asks for it yet"))]
 pub(crate) mod staleness;
 pub(crate) mod wgl;
 pub(crate) mod zones;
