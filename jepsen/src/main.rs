@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use godown_jepsen::check::{self, FailedCas, Model, Nil, Options, Quorum, Report, Verdict};
+use godown_jepsen::check::{self, FailedCas, Model, Nil, Options, Quorum, Report, Resolve, Verdict};
 use godown_jepsen::history::{Format, History, Independent, Load};
 use godown_jepsen::page::{Folder, FolderError, Times};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -64,6 +64,10 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 
+    /// With --model convergence: which of several writes of a register wins
+    #[arg(long, value_enum, default_value_t = ResolveArgument::Siblings)]
+    resolve: ResolveArgument,
+
     /// With --model staleness: by how many writes a read may be behind
     #[arg(long, value_name = "WRITES")]
     staleness_k_max: Option<u32>,
@@ -107,6 +111,8 @@ enum ModelArgument {
     Causal,
     /// The four session guarantees: read, write, delete
     Session,
+    /// Sets, counters and registers in the end: add, remove, increment, decrement, write, and reads of the phase "final"
+    Convergence,
     /// How far reads lag behind, with figures: read, write, delete, cas
     Staleness,
 }
@@ -139,6 +145,14 @@ enum FailedCasArgument {
     Ignore,
     /// It met another value
     Check,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ResolveArgument {
+    /// None: concurrent values stay side by side
+    Siblings,
+    /// The latest
+    Latest,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -189,6 +203,7 @@ impl Arguments {
             ModelArgument::TotalQueue => Model::TotalQueue,
             ModelArgument::Causal => Model::Causal,
             ModelArgument::Session => Model::Session,
+            ModelArgument::Convergence => Model::Convergence,
             ModelArgument::Staleness => Model::Staleness,
         }
     }
@@ -204,6 +219,10 @@ impl Arguments {
                 FailedCasArgument::Ignore => FailedCas::Ignore,
             },
             timeout: self.timeout,
+            resolve: match self.resolve {
+                ResolveArgument::Siblings => Resolve::Siblings,
+                ResolveArgument::Latest => Resolve::Latest,
+            },
             staleness_k_max: self.staleness_k_max,
             staleness_age_max: self.staleness_age_max,
             quorum: self.quorum,

@@ -197,3 +197,42 @@ fn a_report_that_cannot_be_written_exits_with_3() {
     assert_eq!(code, 3);
     assert!(out.starts_with("h.jsonl: valid") && err.contains("cannot be written"), "{err}");
 }
+
+#[test]
+fn staleness_is_told_in_figures_and_violated_only_beyond_a_bound() {
+    let folder = Folder::new("staleness").with("stale.edn", STALE.as_bytes());
+    let (code, out, _) = folder.check(&["--model", "staleness", "stale.edn"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("1 of 1 reads stale, at most 1 write and 1 event behind"), "{out}");
+    let (code, out, _) = folder.check(&["--model", "staleness", "--staleness-k-max", "0", "stale.edn"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("stale read: process 1 read nil (line 4), 1 write behind"), "{out}");
+    assert_eq!(folder.check(&["--model", "staleness", "--staleness-age-max", "1", "stale.edn"]).0, 2);
+    let arguments = ["--json", "--model", "staleness", "--quorum", "3,1,2", "stale.edn"];
+    let (_, out, _) = folder.check(&arguments);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["checks"][0]["figures"]["reads_stale"], 1);
+    assert_eq!(folder.check(&arguments).1, out);
+    assert_eq!(folder.check(&["--quorum", "3,4,1", "stale.edn"]).0, 3);
+}
+
+#[test]
+fn the_end_of_registers_is_judged_when_the_latest_write_wins() {
+    let history = r#"{"type":"invoke","process":0,"f":"write","key":"k","value":1}
+{"type":"ok","process":0,"f":"write","key":"k"}
+{"type":"invoke","process":0,"f":"write","key":"k","value":2}
+{"type":"ok","process":0,"f":"write","key":"k"}
+{"type":"invoke","process":1,"f":"read","key":"k","node":"n1","phase":"final"}
+{"type":"ok","process":1,"f":"read","key":"k","node":"n1","phase":"final","value":1}
+"#;
+    let folder = Folder::new("latest").with("h.jsonl", history.as_bytes());
+    assert_eq!(folder.check(&["--model", "convergence", "h.jsonl"]).0, 0);
+    let (code, out, _) = folder.check(&["--model", "convergence", "--resolve", "latest", "h.jsonl"]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains(
+            "lost to an earlier write on key k: n1 ends with 1, though 2 was written later (line 3)"
+        ),
+        "{out}"
+    );
+}

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use godown_jepsen::check::{self, Model, Options};
+use godown_jepsen::check::{self, Model, Options, Resolve};
 use godown_jepsen::history::{Format, Load};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -116,6 +116,8 @@ fn a_broken_file_ends_in_a_verdict_or_in_an_error_that_names_it() {
         steps_max: 10_000,
         configurations_max: 1_000,
         timeout: Some(Duration::from_secs(5)),
+        resolve: Resolve::Latest,
+        staleness_k_max: Some(1),
         ..Options::default()
     };
     let mut luck = Luck(7);
@@ -133,7 +135,21 @@ fn a_broken_file_ends_in_a_verdict_or_in_an_error_that_names_it() {
                 // A row for every few bytes, and tables that may be half empty.
                 assert!(history.footprint() < 64 * bytes.len() + 65_536, "{number}: {}", history.footprint());
                 // Rules that a history does not ask for have to end as well.
-                let models = [Model::Auto, Model::Auto, Model::Causal, Model::Session];
+                let models = [
+                    Model::Auto,
+                    Model::Auto,
+                    Model::Register,
+                    Model::Siblings,
+                    Model::Set,
+                    Model::Counter,
+                    Model::Queue,
+                    Model::TotalQueue,
+                    Model::Kv,
+                    Model::Causal,
+                    Model::Session,
+                    Model::Staleness,
+                    Model::Convergence,
+                ];
                 match check::run(&history, models[luck.below(models.len())], &options) {
                     Ok(report) => {
                         judged += 1;

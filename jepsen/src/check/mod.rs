@@ -1,8 +1,8 @@
 //! Rules, and verdicts on histories that should keep them.
 //!
 //! [`linearizable`] judges registers; [`siblings`] judges keys whose concurrent writes all survive; [`convergence`]
-//! judges whether all nodes ended equal; [`causal`] judges whether reads respect causes, and [`session`] what each
-//! session is promised; [`staleness`] measures how far reads lag behind; [`set`], [`counter`], [`queue`] and [`kv`] judge
+//! judges whether all nodes ended equal, and [`endings`] whether they ended right; [`causal`] judges whether reads respect
+//! causes, and [`session`] what each session is promised; [`staleness`] measures how far reads lag behind; [`set`], [`counter`], [`queue`] and [`kv`] judge
 //! what their names say; [`auto`] finds out which of them a history asks for. Each takes a whole [`History`] and returns
 //! a [`Report`]. A rule never guesses: what it cannot tell is unknown, with the reason.
 
@@ -10,7 +10,9 @@ mod accesses;
 mod causal;
 mod convergence;
 mod counter;
+mod endings;
 mod kv;
+mod measure;
 mod queue;
 mod register;
 mod report;
@@ -23,6 +25,7 @@ mod witness;
 pub use causal::causal;
 pub use convergence::convergence;
 pub use counter::counter;
+pub use endings::{Resolve, endings};
 pub use kv::kv;
 pub use queue::{queue, total_queue};
 pub use register::{FailedCas, Nil, Options, linearizable};
@@ -76,6 +79,8 @@ pub enum Model {
     Causal,
     /// Sessions that should read their writes, never go back, and keep the order of writes and causes.
     Session,
+    /// Sets, counters and registers that all nodes must agree on in the end.
+    Convergence,
     /// How stale reads were; of registers and of siblings.
     Staleness,
 }
@@ -107,6 +112,7 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
         Model::TotalQueue => total_queue(history, options),
         Model::Causal => causal(history, options),
         Model::Session => session(history, options),
+        Model::Convergence => Ok(convergence(history)?.join(endings(history, options)?)),
         Model::Staleness => staleness(history, options),
         Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
-use super::{CheckError, Quorum, keys, witness};
+use super::{CheckError, Quorum, Resolve, keys, witness};
 use crate::engine::quick::QuickMap;
 use crate::engine::wgl::{self, Budget, Call, Decision, Step};
 use crate::engine::zones::{self, Finding};
@@ -53,6 +53,8 @@ pub struct Options {
     pub steps_max: u64,
     /// How many configurations to remember for one key (up to a hundred bytes each); then it is unknown.
     pub configurations_max: usize,
+    /// Which of several writes of a register wins in the end.
+    pub resolve: Resolve,
     /// By how many writes a read may be behind; any number if none.
     pub staleness_k_max: Option<u32>,
     /// For how long what a read missed may have been in effect; any time if none.
@@ -71,6 +73,7 @@ impl Default for Options {
             timeout: None,
             steps_max: 2_000_000_000,
             configurations_max: 10_000_000,
+            resolve: Resolve::default(),
             staleness_k_max: None,
             staleness_age_max: None,
             quorum: None,

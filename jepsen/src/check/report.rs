@@ -167,6 +167,12 @@ pub enum Anomaly {
     Refused,
     /// Nodes show different values after everything came to rest.
     Diverged,
+    /// A set ended without an element whose add no remove can have seen, or a counter without a change.
+    LostElement,
+    /// A register ended with a value though a later write had overwritten it.
+    LostToEarlier,
+    /// Reads with the same causal context show different values.
+    Incoherent,
     /// A read lacks what had certainly taken effect before it began.
     Stale,
     /// A counter shows what no choice of additions makes at that time.
@@ -212,6 +218,9 @@ impl fmt::Display for Anomaly {
             Anomaly::Invented => "invented value",
             Anomaly::Refused => "value of a refused write",
             Anomaly::Diverged => "diverged",
+            Anomaly::LostElement => "lost element",
+            Anomaly::LostToEarlier => "lost to an earlier write",
+            Anomaly::Incoherent => "incoherent values",
             Anomaly::Stale => "stale read",
             Anomaly::OutOfBounds => "out of bounds",
             Anomaly::OutOfOrder => "out of order",

@@ -1,16 +1,17 @@
 //! How a set or a counter may end, once everything has been delivered everywhere.
 //!
-//! In an observed-remove set (Shapiro et al., 2011) every add is its own, and a remove takes away exactly the adds that its
-//! node had seen: an element is in the set if some add of it was seen by no remove, so adds win over removes that
-//! did not know them. [`presence`] says whether the last state must, must not, or may hold an element. Where removes name what
-//! they saw, that is exact; where they do not, a remove may have seen any add that began before it ended.
+//! In an observed-remove set (Shapiro et al., 2011) every add is its own, and a remove takes away exactly the adds
+//! that its node had seen: an element is in the set if some add of it was seen by no remove, so adds win over
+//! removes that did not know them. [`presence`] says whether the last state must, must not, or may hold an element.
+//! Where removes name what they saw, that is exact; where they do not, a remove may have seen any add that began
+//! before it ended.
 //!
-//! A counter ends at the sum of all changes that happened. Those of unknown outcome may be in it or not: [`total`] says
-//! whether some choice of them makes the value that was read; exact as long as the sums that can be reached are not
-//! too many, else by bounds and the common divisor.
+//! A counter ends at the sum of all changes that happened. Those of unknown outcome may be in it or not: [`total`]
+//! says whether some choice of them makes the value that was read; exact as long as the sums that can be reached
+//! are not too many, else by bounds and the common divisor.
 
-/// How much of the past is certain: what was acknowledged before the last read began has happened, what began after it
-/// returned is nobody's business.
+/// How much of the past is certain: what was acknowledged before the last read began has happened, what began after
+/// it returned is nobody's business.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     /// The position of the invocation.
@@ -61,7 +62,8 @@ pub(crate) enum Presence {
 pub(crate) fn presence(adds: &[Span], removes: &[(Span, Sight)], last: Span) -> Presence {
     let mut taken: Vec<Option<u32>> = vec![None; adds.len()];
     let mut may_be_seen = vec![false; adds.len()];
-    // Removes that do not name what they saw: the latest end of all, the latest beginning of those that see the acknowledged.
+    // Removes that do not name what they saw: the latest end of all, the latest beginning of those that see the
+    // acknowledged.
     let mut end = 0;
     let mut begin: Option<(u32, u32)> = None;
     for (place, (span, sight)) in (0u32..).zip(removes).filter(|(_, (span, _))| span.is_possible(last)) {

@@ -9,10 +9,11 @@ pub(crate) mod append;
 pub(crate) mod causal;
 pub(crate) mod context;
 pub(crate) mod counter;
-pub(crate) mod graph;
-pub(crate) mod mask;
 #[cfg_attr(not(test), expect(dead_code, reason = "no check asks for it yet"))]
 pub(crate) mod ending;
+pub(crate) mod graph;
+pub(crate) mod mask;
+pub(crate) mod mask;
 pub(crate) mod order;
 pub(crate) mod queue;
 pub(crate) mod quick;

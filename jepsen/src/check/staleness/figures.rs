@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::part::{Judged, Skip};
-use super::{Clock, Key, Quorum};
+use super::{Key, Quorum};
+use crate::check::measure::{Clock, Quantiles};
 use crate::check::{Figures, Place};
 use crate::engine::staleness::curve::{self, Sample, Step};
 use crate::history::{History, Value};
@@ -37,32 +38,6 @@ struct Numbers {
     delta_max: u64,
     gamma_max: u64,
     delta_worst: Vec<KeyDistance>,
-}
-
-#[derive(Serialize)]
-struct Quantiles {
-    #[serde(rename = "0.5")]
-    half: u64,
-    #[serde(rename = "0.95")]
-    most: u64,
-    #[serde(rename = "0.99")]
-    nearly_all: u64,
-    #[serde(rename = "0.999")]
-    almost_all: u64,
-    #[serde(rename = "1")]
-    all: u64,
-}
-
-impl Quantiles {
-    fn of(mut values: Vec<u64>) -> Self {
-        values.sort_unstable();
-        // The smallest value that so many of 1000 are not above.
-        let at = |per_mille: usize| {
-            let rank = (values.len() * per_mille).div_ceil(1000).max(1);
-            values.get(rank - 1).copied().unwrap_or(0)
-        };
-        Quantiles { half: at(500), most: at(950), nearly_all: at(990), almost_all: at(999), all: at(1000) }
-    }
 }
 
 /// A read among the stalest.
@@ -132,9 +107,9 @@ const VERSIONS_MAX: u32 = 100;
 /// The figures of all keys.
 pub(super) fn figures(history: &History, clock: &Clock, keys: &[Key], quorum: Option<Quorum>) -> Figures {
     let all = || keys.iter().flat_map(|key| key.measured.judged.iter().map(move |judged| (key, judged)));
-    let ages = || all().map(|(_, judged)| clock.age(judged));
+    let ages = || all().map(|(_, judged)| judged.age(clock));
     let mut skipped: BTreeMap<Skip, usize> = BTreeMap::new();
-    for skip in keys.iter().flat_map(|key| &key.measured.skipped) {
+    for (_, skip) in keys.iter().flat_map(|key| &key.measured.skipped) {
         *skipped.entry(*skip).or_default() += 1;
     }
     let mut histogram: BTreeMap<u32, usize> = BTreeMap::new();
@@ -158,7 +133,7 @@ pub(super) fn figures(history: &History, clock: &Clock, keys: &[Key], quorum: Op
         versions_histogram: histogram,
         age: Quantiles::of(ages().collect()),
         age_of_stale: Quantiles::of(
-            all().filter(|(_, judged)| judged.missed > 0).map(|(_, judged)| clock.age(judged)).collect(),
+            all().filter(|(_, judged)| judged.missed > 0).map(|(_, judged)| judged.age(clock)).collect(),
         ),
         worst: worst(history, clock, all().collect()),
         t_curve: curve::buckets(&samples).into_iter().map(bucket).collect(),
@@ -206,13 +181,13 @@ fn within(histogram: &BTreeMap<u32, usize>, judged: usize, quorum: Option<Quorum
 fn worst(history: &History, clock: &Clock, mut all: Vec<(&Key, &Judged)>) -> Vec<Worst> {
     all.retain(|(_, judged)| judged.missed > 0);
     all.sort_by_key(|(_, judged)| {
-        std::cmp::Reverse((clock.age(judged), judged.missed, std::cmp::Reverse(judged.read.invoked)))
+        std::cmp::Reverse((judged.age(clock), judged.missed, std::cmp::Reverse(judged.read.invoked)))
     });
     let told = all.into_iter().take(WORST_MAX).filter_map(|(key, judged)| {
         let (write, settled) = judged.first?;
         Some(Worst {
             key: history.value(key.key),
-            age: clock.age(judged),
+            age: judged.age(clock),
             versions: judged.missed,
             read: history.end_of(&judged.read),
             write: history.start_of(&write),

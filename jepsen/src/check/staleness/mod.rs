@@ -1,24 +1,29 @@
 //! How stale reads were, and whether they stayed within bounds.
 //!
-//! Staleness is measured, not forbidden: the report has figures, and a violation only where a bound was asked for and a
-//! read certainly broke it. A write has *settled* when it was acknowledged or when a read that showed its value
-//! returned, whichever came first. A read of a register *missed* a write that began after what the read showed had settled, and
-//! that had itself settled before the read began. A read of siblings missed an element (a write or a delete) that had settled before
-//! the read began and that it cannot have known: nothing that it showed, and no delete that may have happened without
-//! replacing what it showed, is that element or had seen it, itself or through others. Neither ever says more
-//! than is certain, however much went on at the same time. The *age* of a read is the time since the first write that it missed settled.
+//! Staleness is measured, not forbidden: the report has figures, and a violation only where a bound was asked for
+//! and a read certainly broke it. A write has *settled* when it was acknowledged or when a read that showed its
+//! value returned, whichever came first. A read of a register *missed* a write that began after what the read
+//! showed had settled, and that had itself settled before the read began. A read of siblings missed an element (a
+//! write or a delete) that had settled before the read began and that it cannot have known: nothing that it showed,
+//! and no delete that may have happened without replacing what it showed, is that element or had seen it, itself or
+//! through others. Neither ever says more than is certain, however much went on at the same time. The *age* of a
+//! read is the time since the first write that it missed settled.
 //!
-//! `visible_99` is where the most likely rising curve of "a read that begins t after the last write settled misses nothing" first
-//! reaches 99 in 100. Δ and Γ say by how much reads, or all operations, would have to be moved to make a register atomic;
-//! they are told for registers without deletes and cas. Times are the recorder's, and never decide what came before what.
+//! `visible_99` is where the most likely rising curve of "a read that begins t after the last write settled misses
+//! nothing" first reaches 99 in 100. Δ and Γ say by how much reads, or all operations, would have to be moved to
+//! make a register atomic; they are told for registers without deletes and cas. Times are the recorder's, and never
+//! decide what came before what.
 
+mod ending;
 mod figures;
 mod part;
 
 use rayon::prelude::*;
 
+pub(super) use self::ending::Ending;
 use self::part::{Judged, Measured, Part, Role};
-use super::report::{Anomaly, Check, Explanation, Report, Violation};
+use super::measure::Clock;
+use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::{CheckError, Options, keys};
 use crate::history::{Atom, History, Operation};
 
@@ -88,47 +93,6 @@ struct Key {
     measured: Measured,
 }
 
-/// When each event was: in nanoseconds if all of them say so, else by position. It never runs backwards.
-struct Clock {
-    times_ns: Option<Vec<u64>>,
-}
-
-impl Clock {
-    fn new(history: &History) -> Self {
-        let mut now = 0;
-        let tick = |time: Option<u64>| {
-            now = now.max(time?);
-            Some(now)
-        };
-        Clock { times_ns: history.iter().map(|event| event.time_ns()).map(tick).collect() }
-    }
-
-    fn unit(&self) -> &'static str {
-        if self.times_ns.is_some() { "ns" } else { "events" }
-    }
-
-    fn time(&self, position: u32) -> u64 {
-        self.times_ns.as_ref().map_or(position.into(), |times| times[position as usize])
-    }
-
-    fn between(&self, earlier: u32, later: u32) -> u64 {
-        self.time(later).saturating_sub(self.time(earlier))
-    }
-
-    fn age(&self, judged: &Judged) -> u64 {
-        judged.first.map_or(0, |(_, settled)| self.between(settled, judged.read.invoked))
-    }
-
-    /// "1.500 ms" or "3 events".
-    fn tell(&self, time: u64) -> String {
-        match (self.times_ns.is_some(), time) {
-            (false, 1) => "1 event".to_owned(),
-            (false, _) => format!("{time} events"),
-            (true, _) => format!("{}.{:03} ms", time / 1_000_000, time / 1_000 % 1_000),
-        }
-    }
-}
-
 /// Holds the stalest read of a key against the bounds.
 fn judge(history: &History, clock: &Clock, key: &Key, options: &Options, check: &mut Check) {
     let reads = || key.measured.judged.iter();
@@ -144,9 +108,10 @@ fn judge(history: &History, clock: &Clock, key: &Key, options: &Options, check: 
     {
         violate(judged, format!("may be at most {} behind", count(most, "write")));
     }
-    if let (Some(most), Some(_)) = (options.staleness_age_max, &clock.times_ns)
-        && let Some(judged) = worst(&|judged| clock.age(judged))
-        && u128::from(clock.age(judged)) > most.as_nanos()
+    if let Some(most) = options.staleness_age_max
+        && clock.has_times()
+        && let Some(judged) = worst(&|judged| judged.age(clock))
+        && u128::from(judged.age(clock)) > most.as_nanos()
     {
         let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         violate(judged, format!("may miss nothing that is older than {}", clock.tell(most)));
@@ -154,43 +119,52 @@ fn judge(history: &History, clock: &Clock, key: &Key, options: &Options, check: 
 }
 
 fn explain(history: &History, clock: &Clock, key: &Key, judged: &Judged, bound: &str) -> Explanation {
-    let Some((write, settled)) = judged.first else { return Explanation::default() };
     let read = &judged.read;
-    let (begin, end, settled) = (history.start_of(read), history.end_of(read), history.place(settled));
+    let end = history.end_of(read);
+    let shows = format!("process {} read {}", history.process(read.process), history.show(read.result));
+    let lag = format!("{} behind", count(judged.missed, "write"));
+    let (events, steps) = steps_of(history, judged, key.measured.has_siblings);
+    Explanation {
+        summary: format!("{shows} ({end}), {lag} and {} late", clock.tell(judged.age(clock))),
+        events,
+        steps,
+        contradiction: format!("{shows} ({end}), {lag}, and a read {bound}"),
+    }
+}
+
+/// The events that show that a read missed a write, and why that is certain.
+fn steps_of(history: &History, judged: &Judged, has_siblings: bool) -> (Vec<Place>, Vec<String>) {
+    let Some((write, settled)) = judged.first else { return (Vec::new(), Vec::new()) };
+    let read = &judged.read;
+    let (began, settled) = (history.start_of(&write), history.place(settled));
     let title = match write.argument.present() {
         Some(value) => format!("{} {}", history.word(write.f), history.show(value)),
         None => format!("the {}", history.word(write.f)),
     };
-    let shows = format!("process {} read {}", history.process(read.process), history.show(read.result));
-    let lag = format!("{} behind", count(judged.missed, "write"));
-    let mut explanation = Explanation {
-        summary: format!("{shows} ({end}), {lag} and {} late", clock.tell(clock.age(judged))),
-        contradiction: format!("{shows} ({end}), {lag}, and a read {bound}"),
-        ..Explanation::default()
-    };
-    explanation.steps.push(format!(
-        "{title} was in effect before the read began ({begin}), because it had been {} ({settled})",
-        if settled.position == write.ended() { "acknowledged" } else { "shown" }
-    ));
+    let how = if settled.position == write.ended() { "acknowledged" } else { "shown" };
+    let mut steps = vec![format!(
+        "{title} was in effect before the read began ({}), because it had been {how} ({settled})",
+        history.start_of(read)
+    )];
     let source = judged.source.map(|settled| history.place(settled));
-    explanation.steps.push(match &source {
+    steps.push(match &source {
         Some(shown) => format!(
-            "{title} is newer than {}, because it began ({}) when that was in effect ({shown})",
-            history.show(read.result),
-            history.start_of(&write)
+            "{title} is newer than {}, because it began ({began}) when that was in effect ({shown})",
+            history.show(read.result.or(Atom::NULL)),
         ),
-        None if key.measured.has_siblings => {
+        None if has_siblings => {
             "the read did not know it, because it showed neither it nor anything that had seen it".to_owned()
         }
         None => "it is newer than what the read showed, because that is how the key began".to_owned(),
     });
     if judged.missed > 1 {
-        explanation.steps.push(format!("so are {} more, all of them before the read", judged.missed - 1));
+        steps.push(format!("so are {} more, all of them before the read", judged.missed - 1));
     }
-    explanation.events = source.into_iter().chain([history.start_of(&write), settled, begin, end]).collect();
-    explanation.events.sort_by_key(|place| place.position);
-    explanation.events.dedup();
-    explanation
+    let (begin, end) = (history.start_of(read), history.end_of(read));
+    let mut events: Vec<Place> = source.into_iter().chain([began, settled, begin, end]).collect();
+    events.sort_by_key(|place| place.position);
+    events.dedup();
+    (events, steps)
 }
 
 fn count(count: u32, what: &str) -> String {
@@ -202,7 +176,7 @@ fn summarise(clock: &Clock, keys: &[Key], options: &Options, check: &mut Check) 
     let judged = || keys.iter().flat_map(|key| &key.measured.judged);
     let (all, stale) = (judged().count(), judged().filter(|judged| judged.missed > 0).count());
     let skipped: usize = keys.iter().map(|key| key.measured.skipped.len()).sum();
-    let age = judged().map(|judged| clock.age(judged)).max().unwrap_or(0);
+    let age = judged().map(|judged| judged.age(clock)).max().unwrap_or(0);
     let behind = judged().map(|judged| judged.missed).max().unwrap_or(0);
     check.notes.push(match stale {
         0 => format!("no stale read among {all}"),
@@ -212,7 +186,7 @@ fn summarise(clock: &Clock, keys: &[Key], options: &Options, check: &mut Check) 
             clock.tell(age)
         ),
     });
-    if options.staleness_age_max.is_some() && clock.times_ns.is_none() {
+    if options.staleness_age_max.is_some() && !clock.has_times() {
         check.wonder(None, "not every event says when it was (\"time\"), so ages are not known");
     }
     let has_bound = options.staleness_k_max.is_some() || options.staleness_age_max.is_some();
@@ -378,6 +352,11 @@ mod tests {
     #[test]
     fn a_delete_is_missed_like_a_write() {
         assert_eq!(story().write(1).delete().read(1).behind(), [1]);
+        // A read of nothing may show any delete that had begun, and misses what every one of them is older than.
+        assert_eq!(story().write(1).delete().read(Value::Null).behind(), [0]);
+        assert_eq!(story().write(1).read(Value::Null).delete().behind(), [1]);
+        assert_eq!(story().delete().write(1).write(2).read(Value::Null).behind(), [2]);
+        assert_eq!(story().delete().write(1).delete().read(Value::Null).write(2).behind(), [0]);
         let report = story().write(1).delete().read(1).judge(&bounds(0));
         assert!(report.to_string().contains("the delete was in effect"), "{report}");
     }
@@ -385,8 +364,6 @@ mod tests {
     #[test]
     fn what_cannot_be_judged_is_counted_with_its_reason() {
         let skipped = |story: Story| story.figures()["reads_not_judged"].clone();
-        assert_eq!(skipped(story().write(1).delete().read(Value::Null))["nil_or_deleted"], 1);
-        assert_eq!(skipped(story().read(Value::Null).write(1).delete()), serde_json::json!({}));
         assert_eq!(skipped(story().write(1).write(2).read([1, 2]))["several_values"], 1);
         assert_eq!(skipped(story().write(1).read(7))["strange_value"], 1);
         assert_eq!(skipped(story().refused_write(1).read(1))["strange_value"], 1);

@@ -1,11 +1,11 @@
 //! One key's part of a history, as the engines of staleness take it.
 //!
-//! A key whose writes say what their sessions had seen is one of siblings; any other is a register. Either way every value
-//! must be written once. Whatever keeps a read from being judged is counted by its reason; whatever keeps the key from
-//! it is told in words.
+//! A key whose writes say what their sessions had seen is one of siblings; any other is a register. Either way
+//! every value must be written once. Whatever keeps a read from being judged is counted by its reason; whatever
+//! keeps the key from it is told in words.
 
-use super::Clock;
 use crate::check::convergence::shown;
+use crate::check::measure::Clock;
 use crate::check::{Nil, Options};
 use crate::engine::quick::QuickMap;
 use crate::engine::staleness::{self, causal, delta};
@@ -41,8 +41,6 @@ pub(super) enum Skip {
     NotReturned,
     /// It showed nothing, which by the options says nothing.
     NilUnknown,
-    /// It showed nothing, and a delete may have happened as well as no write.
-    NilOrDeleted,
     /// It showed several values, and no write says what it had seen.
     SeveralValues,
     /// It showed a value that nobody had written by then, or whose write was refused.
@@ -65,6 +63,13 @@ pub(super) struct Judged {
     pub(super) source: Option<u32>,
 }
 
+impl Judged {
+    /// How much earlier it had to begin to miss nothing.
+    pub(super) fn age(&self, clock: &Clock) -> u64 {
+        self.first.map_or(0, |(_, settled)| clock.between(settled, self.read.invoked))
+    }
+}
+
 /// How far a register was from atomic, in the clock's unit.
 #[derive(Clone, Copy)]
 pub(super) struct Distances {
@@ -77,7 +82,7 @@ pub(super) struct Distances {
 #[derive(Default)]
 pub(super) struct Measured {
     pub(super) judged: Vec<Judged>,
-    pub(super) skipped: Vec<Skip>,
+    pub(super) skipped: Vec<(Operation, Skip)>,
     pub(super) distances: Option<Distances>,
     /// Whether it is a key of siblings.
     pub(super) has_siblings: bool,
@@ -183,36 +188,41 @@ impl<'h> Part<'h> {
         is_visible.then_some(number).ok_or(Skip::StrangeValue)
     }
 
-    fn measure_register(&self, options: &Options) -> Measured {
+    pub(super) fn measure_register(&self, options: &Options) -> Measured {
         let mut measured = Measured::default();
-        let first_delete = self.is_delete.iter().position(|is_delete| *is_delete);
-        let deletes_from = first_delete.map_or(u32::MAX, |place| self.changes[place].invoked);
-        let (mut reads, mut operations) = (Vec::new(), Vec::new());
-        for read in &self.reads {
-            let source =
-                match (read.returned().filter(|_| read.outcome == Outcome::Ok), shown(self.history, read)) {
-                    (None, _) => Err(Skip::NotReturned),
-                    (_, []) if options.nil == Nil::Unknown => Err(Skip::NilUnknown),
-                    (Some(returned), []) if deletes_from < returned => Err(Skip::NilOrDeleted),
-                    (Some(returned), []) => Ok((returned, None)),
-                    (Some(returned), [value]) => {
-                        self.source(read, *value).map(|source| (returned, Some(source)))
-                    }
-                    (_, [_, _, ..]) => Err(Skip::SeveralValues),
-                };
-            match source {
-                Ok((returned, source)) => {
-                    reads.push(staleness::Read { invoked: read.invoked, returned, source });
-                    operations.push(*read);
-                }
-                Err(skip) => measured.skipped.push(skip),
-            }
-        }
-        let writes = self.changes.iter();
-        let writes: Vec<staleness::Write> = writes
+        let writes: Vec<staleness::Write> = self
+            .changes
+            .iter()
             .map(|write| staleness::Write { invoked: write.invoked, returned: write.returned() })
             .collect();
-        let settled = staleness::settled(&writes, &reads);
+        let nothings = self.nothings();
+        // Reads that show one certain write or none, and all that can be judged.
+        let (mut sure, mut reads, mut operations) = (Vec::new(), Vec::new(), Vec::new());
+        for read in &self.reads {
+            let answered = read.returned().filter(|_| read.outcome == Outcome::Ok);
+            let source = match (answered, shown(self.history, read)) {
+                (None, _) => Err(Skip::NotReturned),
+                (_, []) if options.nil == Nil::Unknown => Err(Skip::NilUnknown),
+                (Some(returned), []) => {
+                    let begun = nothings.partition_point(|(invoked, _)| *invoked < returned);
+                    Ok((returned, begun.checked_sub(1).map(|last| nothings[last].1)))
+                }
+                (Some(returned), [value]) => self.source(read, *value).map(|source| (returned, Some(source))),
+                (_, [_, _, ..]) => Err(Skip::SeveralValues),
+            };
+            match source {
+                Ok((returned, source)) => {
+                    let number = staleness::Read { invoked: read.invoked, returned, source };
+                    if source.is_none_or(|source| !self.is_delete[source as usize]) {
+                        sure.push(number);
+                    }
+                    reads.push(number);
+                    operations.push(*read);
+                }
+                Err(skip) => measured.skipped.push((*read, skip)),
+            }
+        }
+        let settled = staleness::settled(&writes, &sure);
         let lags = staleness::lags(&writes, &reads, &settled);
         measured.judged = operations
             .iter()
@@ -223,7 +233,7 @@ impl<'h> Part<'h> {
             })
             .collect();
         // A delete or a cas belongs to more than one value; the blocks of a register know no such thing.
-        if !self.has_cas && first_delete.is_none() {
+        if !self.has_cas && nothings.is_empty() {
             let clock = |position| i64::try_from(self.clock.time(position)).unwrap_or(i64::MAX);
             let in_order = delta::blocks(&writes, &reads, i64::from);
             let blocks = delta::blocks(&writes, &reads, clock);
@@ -234,6 +244,21 @@ impl<'h> Part<'h> {
             });
         }
         measured
+    }
+
+    /// For every delete: when it began, and which of the deletes until then settled last. A read of nothing may show
+    /// any delete, and it missed no less than if it showed that one.
+    fn nothings(&self) -> Vec<(u32, u32)> {
+        let settled = |delete: u32| self.changes[delete as usize].returned().unwrap_or(staleness::NEVER);
+        let mut last = None;
+        let deletes = (0u32..).zip(&self.is_delete).filter(|(_, is_delete)| **is_delete);
+        deletes
+            .map(|(delete, _)| {
+                let newest = last.filter(|last| settled(*last) > settled(delete)).unwrap_or(delete);
+                last = Some(newest);
+                (self.changes[delete as usize].invoked, newest)
+            })
+            .collect()
     }
 
     fn measure_siblings(&self) -> Measured {
@@ -251,7 +276,7 @@ impl<'h> Part<'h> {
         let (mut reads, mut operations) = (Vec::new(), Vec::new());
         for read in &self.reads {
             let Some(returned) = read.returned().filter(|_| read.outcome == Outcome::Ok) else {
-                measured.skipped.push(Skip::NotReturned);
+                measured.skipped.push((*read, Skip::NotReturned));
                 continue;
             };
             let values = shown(self.history, read).iter();
@@ -260,14 +285,14 @@ impl<'h> Part<'h> {
                     reads.push(causal::Read { invoked: read.invoked, returned, shown });
                     operations.push(*read);
                 }
-                Err(skip) => measured.skipped.push(skip),
+                Err(skip) => measured.skipped.push((*read, skip)),
             }
         }
         let settled = causal::settled(&elements, &reads);
         let lags = causal::lags(&elements, &reads, &settled, STEPS_MAX);
         for (read, lag) in operations.iter().zip(lags) {
             match lag {
-                None => measured.skipped.push(Skip::TooMuchWork),
+                None => measured.skipped.push((*read, Skip::TooMuchWork)),
                 Some(lag) => {
                     measured.judged.push(self.judged(*read, lag.missed, lag.first, lag.latest, &settled));
                 }

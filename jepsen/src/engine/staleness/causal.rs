@@ -1,14 +1,15 @@
 //! What reads of siblings missed, when every operation says what its session's context had seen.
 //!
-//! Elements are writes and deletes; each names the elements that it had seen, and covers those and all that they had
-//! seen. Whoever knows an element knows all that it covers. A read shows the writes that it knows and that nothing it
-//! knows covers. So what a read may have known is the largest set that is closed under "had seen" and shows
-//! what the read showed: the shown writes and all that they cover, and every delete that may have happened and covers nothing that is
-//! shown, with all that it covers. (That set is the union of all that would do, so it is exact.) What had settled before the read
-//! began and is not in it, the read *missed*; deletes can be missed, too: when a read shows what they cover.
+//! Elements are writes and deletes; each names the elements that it had seen, and covers those and all that they
+//! had seen. Whoever knows an element knows all that it covers. A read shows the writes that it knows and that
+//! nothing it knows covers. So what a read may have known is the largest set that is closed under "had seen" and
+//! shows what the read showed: the shown writes and all that they cover, and every delete that may have happened
+//! and covers nothing that is shown, with all that it covers. (That set is the union of all that would do, so it is
+//! exact.) What had settled before the read began and is not in it, the read *missed*; deletes can be missed, too:
+//! when a read shows what they cover.
 //!
-//! Real time decides only what had settled; which of two writes is newer is decided by what was seen, never by clocks.
-//! A read that misses nothing is recognised by walking from the newest elements down to those that are
+//! Real time decides only what had settled; which of two writes is newer is decided by what was seen, never by
+//! clocks. A read that misses nothing is recognised by walking from the newest elements down to those that are
 //! common, as version control finds what one branch has and another has not; a budget of steps bounds the rest.
 
 use std::collections::BinaryHeap;
@@ -51,8 +52,8 @@ pub(crate) struct Lag {
 /// An element that has not settled.
 pub(crate) use super::NEVER;
 
-/// The position since which each element has certainly been in effect, or [`NEVER`]: its acknowledgement, or the return of
-/// a read that showed it.
+/// The position since which each element has certainly been in effect, or [`NEVER`]: its acknowledgement, or the
+/// return of a read that showed it.
 pub(crate) fn settled(elements: &[Element], reads: &[Read]) -> Vec<u32> {
     let mut settled: Vec<u32> = elements.iter().map(|element| element.returned.unwrap_or(NEVER)).collect();
     for read in reads {
@@ -117,7 +118,8 @@ struct Frontier<'a> {
     settled: &'a [u32],
     /// Not yet settled, the next one last.
     waiting: Vec<u32>,
-    /// The settled writes that no settled element covers; all other settled writes are covered by them or by settled deletes.
+    /// The settled writes that no settled element covers; all other settled writes are covered by them or by
+    /// settled deletes.
     newest: Vec<u32>,
     /// Whether a settled element covers it; then one covers all that it had seen.
     is_covered: Vec<bool>,

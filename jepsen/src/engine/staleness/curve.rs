@@ -1,12 +1,13 @@
 //! How soon a write shows: from reads and their ages to curves.
 //!
-//! Probabilistically bounded staleness (Bailis et al., 2012 and 2014) asks how likely a read that begins a time t after the last
-//! write was acknowledged shows it or a newer one (t-visibility), and how likely a read is fewer than k writes behind
-//! (k-staleness). Measured, both are proportions: [`buckets`] gives them with Wilson's score interval (1927), which holds
-//! for few reads and for proportions near 1. Whatever the true curve, it never falls with t; [`steps`] is the most
-//! likely curve of that sort (isotonic regression by pooling adjacent violators: Ayer et al., 1955), and
-//! [`visible_after`] reads off it when a share of reads is fresh. [`missing_overlap`] is the model's line for quorums of random
-//! members. All counts are whole numbers until the last division, so results are the same everywhere.
+//! Probabilistically bounded staleness (Bailis et al., 2012 and 2014) asks how likely a read that begins a time t
+//! after the last write was acknowledged shows it or a newer one (t-visibility), and how likely a read is fewer
+//! than k writes behind (k-staleness). Measured, both are proportions: [`buckets`] gives them with Wilson's score
+//! interval (1927), which holds for few reads and for proportions near 1. Whatever the true curve, it never falls
+//! with t; [`steps`] is the most likely curve of that sort (isotonic regression by pooling adjacent violators: Ayer
+//! et al., 1955), and [`visible_after`] reads off it when a share of reads is fresh. [`missing_overlap`] is the
+//! model's line for quorums of random members. All counts are whole numbers until the last division, so results are
+//! the same everywhere.
 
 /// One read: how long before it the last write had settled, and whether it missed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,14 +1,15 @@
 //! How stale a register was as a whole: Δ and Γ.
 //!
-//! Δ is the smallest time such that the register is atomic if every read is taken to have begun Δ earlier (Golab, Li and
-//! Shah, 2011); 0 says that nothing was stale. Γ is the smallest time such that it is atomic if every operation, write
-//! or read, is taken to have begun Γ/2 earlier and ended Γ/2 later (Golab et al., 2014), so it forgives clocks as well.
+//! Δ is the smallest time such that the register is atomic if every read is taken to have begun Δ earlier (Golab,
+//! Li and Shah, 2011); 0 says that nothing was stale. Γ is the smallest time such that it is atomic if every
+//! operation, write or read, is taken to have begun Γ/2 earlier and ended Γ/2 later (Golab et al., 2014), so it
+//! forgives clocks as well.
 //!
 //! A write and the reads of its value are a block. Let a block's end be the earliest return in it and its start the
-//! latest beginning: block A must stand before block B if A's end is before B's start. The register is atomic if and
-//! only if no two blocks must each stand before the other (Gibbons and Korach, 1997), and moving beginnings only
-//! moves starts, so both numbers are found by bisection over that one test. O(b log b) for b blocks in each of at most 64 rounds,
-//! one round if nothing is wrong.
+//! latest beginning: block A must stand before block B if A's end is before B's start. The register is atomic if
+//! and only if no two blocks must each stand before the other (Gibbons and Korach, 1997), and moving beginnings
+//! only moves starts, so both numbers are found by bisection over that one test. O(b log b) for b blocks in each of
+//! at most 64 rounds, one round if nothing is wrong.
 
 use super::{NEVER, Read, Write};
 
@@ -51,8 +52,8 @@ pub(crate) struct Distance {
     pub(crate) conflict: Option<(usize, usize)>,
 }
 
-/// The blocks of a register, by their ends; `clock` tells the time of a position and never runs backwards. Writes that nobody
-/// acknowledged or saw are in no block.
+/// The blocks of a register, by their ends; `clock` tells the time of a position and never runs backwards. Writes
+/// that nobody acknowledged or saw are in no block.
 pub(crate) fn blocks(writes: &[Write], reads: &[Read], clock: impl Fn(u32) -> i64) -> Vec<Block> {
     let mut first = Block { write: None, write_began: BEFORE_ALL, read_began: BEFORE_ALL, ended: BEFORE_ALL };
     let settled = super::settled(writes, reads);

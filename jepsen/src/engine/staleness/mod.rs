@@ -1,16 +1,16 @@
 //! How far reads lag behind, for one register whose values are all written once.
 //!
 //! A write has *settled* when it is certain to have taken effect: at its own return, or when a read that showed its
-//! value returned, whichever came first. A write is *newer* than the source of a read if it began after the
-//! source had settled, and the read *missed* it if it had also settled before the read began. The number of missed writes is
-//! exactly the smallest number of writes that can stand between the source and the read in any order of all
+//! value returned, whichever came first. A write is *newer* than the source of a read if it began after the source
+//! had settled, and the read *missed* it if it had also settled before the read began. The number of missed writes
+//! is exactly the smallest number of writes that can stand between the source and the read in any order of all
 //! operations that agrees with real time and puts every read behind its source; so it is a certain lower bound of
-//! the read's k-staleness (Bailis et al., 2012), however much was going on at the same time. The age of a read is the
-//! time by which it would have had to begin earlier to miss nothing.
+//! the read's k-staleness (Bailis et al., 2012), however much was going on at the same time. The age of a read is
+//! the time by which it would have had to begin earlier to miss nothing.
 //!
-//! [`lags`] finds both for every read with a Fenwick tree, in O(n log n). [`delta`] asks how stale the register was as a
-//! whole, [`curve`] how soon a write shows, [`causal`] what reads of siblings missed.
-//! Nothing here says what is too stale.
+//! [`lags`] finds both for every read with a Fenwick tree, in O(n log n). [`delta`] asks how stale the register was
+//! as a whole, [`curve`] how soon a write shows, [`causal`] what reads of siblings missed. Nothing here says what
+//! is too stale.
 
 pub(crate) mod causal;
 pub(crate) mod curve;
