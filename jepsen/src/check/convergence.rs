@@ -1,23 +1,36 @@
-//! Whether all nodes show the same after everything came to rest.
+//! Whether all nodes show the same after everything came to rest, and wherever they knew the same before.
 //!
 //! Final reads are those of the phase "final", one for each node and key, made after the faults were healed and the
 //! nodes had time to exchange what they missed. Per key they must show the same values, in any order. The check does
-//! not ask whether the values are right (the siblings check does), only whether the nodes agree.
+//! not ask whether the values are right (the siblings and endings checks do), only whether the nodes agree.
+//!
+//! Strong eventual consistency asks for more: whoever knows the same shows the same, at any time. Where completions
+//! of reads have a field `context`, equal on a key if and only if the same had been merged, reads with equal
+//! contexts must show the same values; so a merge that depends on its order is found long before everything comes
+//! to rest.
+//!
+//! How long a key took to converge is told, not judged: from the last write or fault to the return of the first
+//! read from which on all reads of the key agree. Nodes may have agreed before, since nobody can see more than was
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::measure::{Clock, Quantiles};
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
 use super::{CheckError, FINAL, keys};
+use crate::engine::quick::QuickMap;
 use crate::history::{Atom, History, Operation, Outcome};
 
-/// Judges whether the final reads of every key are equal on all nodes, as sets.
+/// Judges whether the final reads of every key are equal on all nodes, as sets, and whether reads with equal
+/// contexts are.
 ///
 /// # Errors
 /// A history whose events do not make up operations.
 pub fn convergence(history: &History) -> Result<Report, CheckError> {
     let operations = history.operations()?;
     let is_final = is_final_read(history);
-    let finals: Vec<Operation> = operations.into_iter().filter(|operation| is_final(operation)).collect();
+    let finals = operations.iter().copied().filter(|operation| is_final(operation));
+    let finals: Vec<Operation> = finals.collect();
     let mut check = Check::new("convergence");
     check.operations = finals.len();
     let nodes: BTreeSet<String> = finals.iter().map(|read| node_name(history, read)).collect();
@@ -48,7 +61,99 @@ pub fn convergence(history: &History) -> Result<Report, CheckError> {
             check.violate(Violation { anomaly: Anomaly::Diverged, key: history.value(key), explanation });
         }
     }
+    judge_contexts(history, &operations, &mut check);
+    measure(history, &operations, &mut check);
     Ok(Report::new(&history.source, vec![check]))
+}
+
+/// How many violations of one kind are told for one key.
+const VIOLATIONS_MAX: usize = 50;
+
+/// Reads of one key that tell equal contexts must show equal values.
+fn judge_contexts(history: &History, operations: &[Operation], check: &mut Check) {
+    let is_read = history.words(|word| matches!(word, "read" | "get"));
+    let mut first: QuickMap<(Atom, Atom), Operation> = QuickMap::default();
+    let mut told: QuickMap<Atom, usize> = QuickMap::default();
+    let mut reads_with_context = 0usize;
+    let reads = operations.iter().filter(|read| is_read[read.f.number()] && read.outcome == Outcome::Ok);
+    for read in reads {
+        let Some(context) = history.at(read.ended()).extra("context").present() else { continue };
+        reads_with_context += 1;
+        let key = read.key.or(Atom::NULL);
+        let one = *first.entry((key, context)).or_insert(*read);
+        if one.result == read.result || values(history, &one) == values(history, read) {
+            continue;
+        }
+        let told = told.entry(key).or_default();
+        *told += 1;
+        if *told <= VIOLATIONS_MAX {
+            let explanation = incoherence(history, &one, read, context);
+            check.violate(Violation { anomaly: Anomaly::Incoherent, key: history.value(key), explanation });
+        }
+    }
+    if reads_with_context > 0 {
+        check.figures.insert("reads_with_context".to_owned(), reads_with_context.into());
+        check.figures.insert("contexts".to_owned(), first.len().into());
+    }
+}
+
+fn values(history: &History, read: &Operation) -> BTreeSet<Atom> {
+    shown(history, read).iter().copied().collect()
+}
+
+fn incoherence(history: &History, one: &Operation, other: &Operation, context: Atom) -> Explanation {
+    let shows = |read: &Operation| {
+        let (who, value) = (node_name(history, read), history.show(read.result.or(Atom::NULL)));
+        format!("{who} showed {value} ({})", history.end_of(read))
+    };
+    let context = history.show(context);
+    Explanation {
+        summary: format!("with the same context {context}, {} and {}", shows(one), shows(other)),
+        events: vec![history.end_of(one), history.end_of(other)],
+        steps: vec![format!(
+            "both reads must show the same, because both had merged the same: their context is {context}"
+        )],
+        contradiction: format!("{}, and {}", shows(one), shows(other)),
+    }
+}
+
+/// Tells how long keys took to converge, where anything was written and read again.
+fn measure(history: &History, operations: &[Operation], check: &mut Check) {
+    let is_read = history.words(|word| matches!(word, "read" | "get"));
+    let clock = Clock::new(history);
+    let last_fault = history.iter().rev().find(|event| !event.process().is_client());
+    let mut times = Vec::new();
+    let mut apart = 0usize;
+    for (_, operations) in keys(history, operations) {
+        let changes = operations
+            .iter()
+            .filter(|operation| !is_read[operation.f.number()] && operation.outcome != Outcome::Fail);
+        let Some(last_change) = changes.map(|change| change.ended()).max() else { continue };
+        let rest = last_change.max(last_fault.map_or(0, |event| event.position()));
+        let mut reads: Vec<&Operation> = operations
+            .iter()
+            .filter(|read| is_read[read.f.number()] && read.outcome == Outcome::Ok && read.ended() > rest)
+            .collect();
+        reads.sort_by_key(|read| read.ended());
+        let Some(last) = reads.last().map(|read| values(history, read)) else { continue };
+        let agreeing = reads.iter().rev().take_while(|read| values(history, read) == last).count();
+        match reads.get(reads.len() - agreeing) {
+            // One read agrees with itself.
+            Some(read) if agreeing > 1 || reads.len() == 1 => times.push(clock.between(rest, read.ended())),
+            _ => apart += 1,
+        }
+    }
+    if times.is_empty() && apart == 0 {
+        return;
+    }
+    let unit = clock.unit();
+    let figures = serde_json::json!({
+        "unit": unit,
+        "keys": times.len(),
+        "keys_that_never_agreed": apart,
+        "at_most": Quantiles::of(times),
+    });
+    check.figures.insert("time_to_convergence".to_owned(), figures);
 }
 
 /// Whether an operation is a read after everything came to rest.
@@ -140,6 +245,60 @@ mod tests {
         let mut events = [read(0, "n1", &[1])].concat();
         events.extend(other.into_iter().map(|event| event.key("other")));
         assert_eq!(judge(events).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn reads_with_equal_contexts_show_equal_values() {
+        let with = |process: u64, node: &str, context: &[i64], values: &[i64]| {
+            let [invoke, end] = read(process, node, values);
+            [invoke, end.extra("context", context.to_vec())]
+        };
+        let same = [with(0, "n1", &[1, 2], &[7, 8]), with(0, "n2", &[1, 2], &[8, 7])];
+        assert!(judge(same.concat()).is_valid());
+        // Before the end, so that the last reads agree.
+        let early = |event: Event| {
+            let plain =
+                Event::new(event.kind(), event.process().clone(), event.f().clone()).key("k").node("n3");
+            let context = event.extras().next().map(|(_, context)| context.clone());
+            let plain = event.value_of().map_or(plain.clone(), |value| plain.value(value.clone()));
+            context.map_or(plain.clone(), |context| plain.extra("context", context))
+        };
+        let early_read = |context: &[i64], values: &[i64]| with(5, "n3", context, values).map(early);
+        let end = [read(0, "n1", &[7]), read(0, "n3", &[7])].concat();
+        let report = judge(
+            [early_read(&[1, 2], &[7]), early_read(&[1, 2], &[8])].concat().into_iter().chain(end.clone()),
+        );
+        let found: Vec<Anomaly> = report.violations().map(|violation| violation.anomaly).collect();
+        assert_eq!(found, [Anomaly::Incoherent], "{report}");
+        assert!(
+            report
+                .to_string()
+                .contains("with the same context [1 2], n3 showed [7] (event 1) and n3 showed [8] (event 3)"),
+            "{report}"
+        );
+        let other = [early_read(&[1, 2], &[7]), early_read(&[1, 3], &[8])].concat();
+        assert!(judge(other.into_iter().chain(end)).is_valid());
+    }
+
+    #[test]
+    fn the_time_to_convergence_ends_with_the_first_read_that_all_later_ones_agree_with() {
+        let at = |events: Vec<Event>| -> Vec<Event> {
+            (0u64..).zip(events).map(|(time, event)| event.at(100 * time)).collect()
+        };
+        let write = [Event::invoke(9, "write").key("k").value(1), Event::ok(9, "write").key("k")];
+        let reads = |shown: &[&[i64]]| -> Vec<Event> {
+            shown.iter().flat_map(|values| read(0, "n1", values)).collect()
+        };
+        let figures = |events: Vec<Event>| judge(at(events)).checks.remove(0).figures;
+        let found = figures([write.to_vec(), reads(&[&[1], &[], &[1], &[1]])].concat());
+        assert_eq!(found["time_to_convergence"]["at_most"]["1"], 600);
+        assert_eq!(found["time_to_convergence"]["unit"], "ns");
+        let heal = vec![Event::nemesis("heal")];
+        let found = figures([write.to_vec(), reads(&[&[]]), heal, reads(&[&[1], &[1]])].concat());
+        assert_eq!(found["time_to_convergence"]["at_most"]["1"], 200);
+        let found = figures([write.to_vec(), reads(&[&[], &[1]])].concat());
+        assert_eq!(found["time_to_convergence"]["keys_that_never_agreed"], 1);
+        assert!(figures(reads(&[&[], &[1]])).is_empty());
     }
 
     #[test]
