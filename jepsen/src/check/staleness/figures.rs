@@ -168,11 +168,12 @@ fn bucket(bucket: curve::Bucket) -> Bucket {
 fn within(histogram: &BTreeMap<u32, usize>, judged: usize, quorum: Option<Quorum>) -> Vec<Within> {
     let Some((most, _)) = histogram.last_key_value() else { return Vec::new() };
     let missing = quorum.map(|quorum| curve::missing_overlap(quorum.nodes, quorum.read, quorum.written));
-    let mut within = 0;
+    let (mut within, mut missed) = (0, 1.0);
     (1..=most.saturating_add(1).min(VERSIONS_MAX))
         .map(|k| {
             within += histogram.get(&(k - 1)).copied().unwrap_or(0);
-            let model = missing.map(|missing| 1.0 - missing.powi(k.cast_signed()));
+            missed *= missing.unwrap_or(0.0);
+            let model = missing.map(|_| 1.0 - missed);
             Within { k, share: within as f64 / judged as f64, model }
         })
         .collect()

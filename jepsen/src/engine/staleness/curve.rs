@@ -79,7 +79,9 @@ pub(crate) fn wilson(hits: u32, trials: u32) -> (f64, f64) {
     let spread = Z * (share * (1.0 - share) / trials + Z * Z / (4.0 * trials * trials)).sqrt();
     let middle = share + Z * Z / (2.0 * trials);
     let scale = 1.0 + Z * Z / trials;
-    (((middle - spread) / scale).max(0.0), ((middle + spread) / scale).min(1.0))
+    let (low, high) = ((middle - spread) / scale, (middle + spread) / scale);
+    // At either end the interval ends there, too, but for rounding.
+    (if share > 0.0 { low } else { 0.0 }, if share < 1.0 { high } else { 1.0 })
 }
 
 /// The most likely curve that never falls: levels that rise from step to step. Sorts the samples.
@@ -211,6 +213,7 @@ mod tests {
         is_near(wilson(0, 20), 0.0, 0.1611);
         is_near(wilson(29, 29), 0.8830, 1.0);
         assert_eq!(wilson(0, 0), (0.0, 1.0));
+        assert!((1..100).all(|trials| wilson(trials, trials).1 == 1.0 && wilson(0, trials).0 == 0.0));
     }
 
     #[test]

@@ -254,6 +254,35 @@ mod tests {
     }
 
     #[test]
+    fn a_register_is_atomic_if_the_engine_of_distinct_values_says_so() {
+        use crate::engine::wgl::{Call, Step};
+        use crate::engine::zones::{self, Finding};
+        let seed = 0x5eed_0112;
+        let mut random = Random(seed);
+        let mut verdicts = [0u32; 2];
+        for round in 0..ROUNDS / 4 {
+            let (writes, reads) = random_register(&mut random, 60);
+            let written = (1..).zip(&writes).map(|(value, write)| Call {
+                step: Step::Write(value),
+                invoked: write.invoked,
+                returned: write.returned,
+            });
+            let read = reads.iter().map(|read| Call {
+                step: Step::Read(read.source.map_or(0, |source| source + 1)),
+                invoked: read.invoked,
+                returned: Some(read.returned),
+            });
+            let mut calls: Vec<Call> = written.chain(read).collect();
+            calls.sort_by_key(|call| call.invoked);
+            let is_atomic = is_atomic(&blocks(&writes, &reads, i64::from));
+            let expected = matches!(zones::decide(&calls), Finding::Linearizable);
+            assert_eq!(is_atomic, expected, "seed {seed:#x} round {round}: {calls:?}");
+            verdicts[usize::from(expected)] += 1;
+        }
+        assert!(verdicts.iter().all(|count| *count > ROUNDS / 200), "one-sided: {verdicts:?}");
+    }
+
+    #[test]
     fn a_read_of_the_first_value_long_after_a_write_is_as_stale_as_the_write_is_old() {
         let writes = [Write { invoked: 0, returned: Some(1) }];
         let reads = [Read { invoked: 2, returned: 3, source: None }];
