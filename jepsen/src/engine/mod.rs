@@ -13,7 +13,6 @@ pub(crate) mod counter;
 pub(crate) mod ending;
 pub(crate) mod graph;
 pub(crate) mod mask;
-pub(crate) mod mask;
 pub(crate) mod order;
 pub(crate) mod queue;
 pub(crate) mod quick;
