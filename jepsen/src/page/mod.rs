@@ -20,7 +20,7 @@
 //! .collect();
 //! let report = check::linearizable(&history, &Options::default()).unwrap();
 //! let page = page::html(&history, &report);
-//! assert!(page.contains("nobody had begun to write the value"));
+//! assert!(page.contains("a contradiction"));
 //! let drawing = page::svg(&history, report.violations().next().unwrap());
 //! assert!(drawing.starts_with("<svg"));
 //! ```
