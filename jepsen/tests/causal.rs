@@ -1,6 +1,8 @@
 //! Causal consistency as users meet it: short histories, each with one bad pattern, and what is said of them.
 
 use godown_jepsen::check::{self, Anomaly, Model, Options, Report, Verdict};
+use godown_jepsen::generate::{Fault, Generator, Workload};
+use godown_jepsen::history::History;
 
 mod lines;
 use lines::history;
@@ -57,8 +59,8 @@ fn an_answer_seen_without_its_question_is_a_missed_write() {
     assert_eq!(anomalies(&report), [Anomaly::WriteCoInitRead]);
     assert_eq!(told(&report), [0, 5, 6, 9, 11]);
     let text = report.to_string();
-    let summary = "missed write on key x: process 2 read nothing of x (event 11) though process 0 wrote 1 to x \
-                   (event 0) came before";
+    let summary = "missed write on key x: process 2 read nothing of x (event 11), although before that process 0 \
+                   wrote 1 to x (event 0)";
     assert!(text.contains(summary), "{text}");
     let step = "process 1 read 1 of x (event 5) before process 1 wrote 2 to y (event 6), because process 1 did them in this order";
     assert!(text.contains(step), "{text}");
@@ -77,7 +79,7 @@ fn a_replaced_write_that_is_read_again_is_told_with_both_ways() {
     assert_eq!(verdicts(&report), ALL_VIOLATED, "{report}");
     assert_eq!(anomalies(&report), [Anomaly::WriteCoRead]);
     let text = report.to_string();
-    assert!(text.contains("though process 1 wrote 2 to x (event 4) came in between"), "{text}");
+    assert!(text.contains("although in between process 1 wrote 2 to x (event 4)"), "{text}");
     assert_eq!(told(&report), [0, 3, 4, 6, 9, 11]);
 }
 
@@ -143,7 +145,10 @@ fn a_write_that_a_session_must_put_before_what_it_read_is_missed_by_it() {
     assert_eq!(verdicts(&report)[2], Verdict::Violated, "{report}");
     assert!(anomalies(&report).contains(&Anomaly::WriteHbInitRead), "{report}");
     let text = report.to_string();
-    assert!(text.contains("process 0 read nothing of x (event 11) though process 1 wrote 1 to x"), "{text}");
+    assert!(
+        text.contains("process 0 read nothing of x (event 11), although before that process 1 wrote 1 to x"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -249,4 +254,49 @@ fn steps_that_run_out_leave_causal_memory_unknown_alone() {
     let report = check::causal(&history(lines), &options).unwrap();
     assert_eq!(verdicts(&report), [Verdict::Valid, Verdict::Valid, Verdict::Unknown], "{report}");
     assert!(report.to_string().contains("0 steps were not enough"), "{report}");
+}
+
+/// Replicas that hear of each other's writes late, with a fault or without.
+fn replicas(seed: u64, crash_percent: u32, fault: Option<Fault>) -> History {
+    let workload = Workload::Causal { read_percent: 60, replicas: 3 };
+    let shape = Generator { operations: 600, processes: 12, keys: 5, overlap: 6, ..Generator::of(workload) };
+    let mut history = History::new("replicas");
+    Generator { seed, crash_percent, fault, ..shape }.run(|event| history.push(event)).unwrap();
+    history
+}
+
+#[test]
+fn replicas_that_hear_of_each_other_in_causal_order_are_causal_and_convergent() {
+    for seed in 1..40 {
+        let history = replicas(seed, [0, 10][seed as usize % 2], None);
+        let report = check::causal(&history, &Options::default()).unwrap();
+        assert_eq!(verdicts(&report)[..2], [Verdict::Valid; 2], "seed {seed}: {report}");
+        let report = check::session(&history, &Options::default()).unwrap();
+        assert!(report.is_valid(), "seed {seed}: {report}");
+    }
+}
+
+#[test]
+fn each_fault_of_replicas_is_found_by_the_rules_that_it_breaks() {
+    use Verdict::{Valid, Violated};
+    for seed in 1..10 {
+        for (fault, expected) in [
+            (Fault::ThinAir, [Violated; 2]),
+            (Fault::FailedWrite, [Violated; 2]),
+            (Fault::ReadYourWrites, [Violated; 2]),
+            (Fault::MonotonicReads, [Violated; 2]),
+            (Fault::CausalReversal, [Violated; 2]),
+            (Fault::CyclicOrder, [Violated; 2]),
+            (Fault::Divergence, [Valid, Violated]),
+        ] {
+            let history = replicas(seed, 0, Some(fault));
+            let report = check::causal(&history, &Options::default()).unwrap();
+            assert_eq!(verdicts(&report)[..2], expected, "seed {seed} {fault:?}: {report}");
+        }
+        for (fault, place) in [(Fault::ReadYourWrites, 0), (Fault::MonotonicReads, 1)] {
+            let history = replicas(seed, 0, Some(fault));
+            let report = check::session(&history, &Options::default()).unwrap();
+            assert_eq!(report.checks[place].verdict, Violated, "seed {seed} {fault:?}: {report}");
+        }
+    }
 }

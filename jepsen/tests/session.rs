@@ -52,7 +52,9 @@ fn a_session_that_reads_nothing_after_its_write_does_not_read_its_writes() {
     assert_eq!(verdicts(&report)[0], Violated);
     let text = report.to_string();
     assert!(
-        text.contains("process 0 read nothing of x (event 3) though process 0 wrote 1 to x (event 0)"),
+        text.contains(
+            "process 0 read nothing of x (event 3), although before that process 0 wrote 1 to x (event 0)"
+        ),
         "{text}"
     );
 }
@@ -228,4 +230,16 @@ fn unknown_writes_of_siblings_oblige_nobody_but_what_is_shown_obliges_to_what_ca
          1 r x [2]",
     );
     is_only(&shown, Anomaly::MonotonicWrites);
+}
+
+#[test]
+fn a_session_that_sees_two_writes_of_another_the_wrong_way_round_goes_back() {
+    let report = judge(
+        "0 w x 1
+         0 w x 2
+         1 r x 2
+         1 r x 1",
+    );
+    is_only(&report, Anomaly::MonotonicReads);
+    assert_eq!(places(&report), [0, 2, 5, 7], "{report}");
 }

@@ -154,19 +154,14 @@ impl Story<'_> {
                 ),
             ),
             Pattern::WriteCoInitRead | Pattern::WriteHbInitRead => (
-                format!("{} though {} came before", self.name(last), self.name(first)),
+                format!("{}, although before that {}", self.name(last), self.name(first)),
                 format!("{}, as if nothing had been written yet", self.name(last)),
             ),
             Pattern::WriteCoRead => {
                 let via = finding.via.unwrap_or(first);
                 (
-                    format!("{} though {} came in between", self.name(last), self.name(via)),
-                    format!(
-                        "{} still shows {}, which {} had replaced",
-                        self.name(last),
-                        self.name(first),
-                        self.name(via)
-                    ),
+                    format!("{}, although in between {}", self.name(last), self.name(via)),
+                    format!("{}, which had been replaced when {}", self.name(last), self.name(via)),
                 )
             }
         };

@@ -1,14 +1,15 @@
 //! The four session guarantees, by what reads showed.
 //!
 //! Terry, Demers, Petersen, Spreitzer, Theimer and Welch (*Session Guarantees for Weakly Consistent Replicated Data*,
-//! 1994) say which writes a read must know: its session's own (read your writes), those that its session's reads knew (monotonic
-//! reads), and with each write those that the writer's session had written (monotonic writes) or read (writes follow
-//! reads) before. A read of one value shows the last write, in an order that all agree on, of those to its key that it
-//! knows. What a single read shows never contradicts the last two guarantees alone, since nobody knows what else it knew;
-//! so they are judged together with monotonic reads, and writes follow reads with monotonic writes too, as
-//! causal convergence of a history whose sessions are taken apart. Read your writes is judged with a session's own writes to a
-//! key in the order it issued them. [`decide`] is exact in this sense: a finding shows that no order and no knowledge fits,
-//! and without one there are some that do.
+//! 1994) say which writes a read must know: its session's own (read your writes), those that its session's reads knew
+//! (monotonic reads), and with each write those that the writer's session had written (monotonic writes) or read (writes
+//! follow reads) before. A read of one value shows the last write, in an order that all agree on, of those to its key
+//! that it knows; a session's own writes to a key are in that order as it issued them. What a single read shows never
+//! contradicts the last two guarantees alone, since nobody knows what else it knew; so they are judged together with
+//! monotonic reads, and writes follow reads with monotonic writes too, as causal convergence of a history whose sessions
+//! are taken apart. [`decide`] is exact in this sense: a finding shows that no order and no knowledge fits, and without one
+//! there are some that do. Only a write of unknown outcome after which its session went on may be taken
+//! to come after less than it did.
 
 use super::causal::{self, Access, Act, Budget, Edge, Finding, Limit, Pattern, Proof, Why};
 use super::graph::Graph;
@@ -58,6 +59,7 @@ const NONE: u32 = u32::MAX;
 /// of writes must be in an order that only reads tell.
 fn own(accesses: &[Access], findings_max: usize, by_writes: bool) -> (Vec<Finding>, usize) {
     let mut latest: QuickMap<(u32, u32), u32> = QuickMap::default();
+    let mut wrote: QuickMap<(u32, u32), u32> = QuickMap::default();
     let mut findings = Vec::new();
     // Of each: a write before another one, and the accesses of one session that show it.
     let mut edges: Vec<(u32, u32, u32, u32)> = Vec::new();
@@ -66,13 +68,14 @@ fn own(accesses: &[Access], findings_max: usize, by_writes: bool) -> (Vec<Findin
         let before = latest.get(&place).copied();
         let write = before.map(|before| shown(accesses, before));
         match access.act {
-            Act::Write | Act::WriteAfter(_) if by_writes => {
-                if let Some(write) = write {
+            Act::Write | Act::WriteAfter(_) => {
+                if let Some(write) = wrote.insert(place, number) {
                     edges.push((write, number, write, number));
                 }
-                latest.insert(place, number);
+                if by_writes {
+                    latest.insert(place, number);
+                }
             }
-            Act::Write | Act::WriteAfter(_) => {}
             Act::ReadInitial => {
                 if let (Some(before), true) = (before, findings.len() < findings_max) {
                     findings.push(missed(accesses, before, number));
@@ -270,7 +273,7 @@ mod tests {
             // Knowledge is not handed on here: what a read of another session knew does not matter.
             let expected = [
                 exists_order(&accesses, |a, b| same(a, b) && writes(a) && !writes(b), own_order),
-                exists_order(&accesses, |a, b| same(a, b) && !writes(a) && !writes(b), no),
+                exists_order(&accesses, |a, b| same(a, b) && !writes(a) && !writes(b), own_order),
                 exists_order(&accesses, |a, b| same(a, b) && writes(a) == writes(b), no),
                 exists_order(&accesses, |a, b| same(a, b) && (writes(b) || !writes(a)), no),
             ];
