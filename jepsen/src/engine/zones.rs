@@ -383,6 +383,50 @@ impl<'a> Table<'a> {
         Stop::Contradiction(Contradiction::Cycle { chain }, supports)
     }
 
+    /// Of two blocks that contradict each other, given by the calls that are the extremes, such calls that few are named
+    /// and that they are early: the first return of all, in block B; what began first of block A after that and, if
+    /// it may be the same, returned before B's last begin; and what began first of block B after that.
+    fn fewest(&self, extremes: [u32; 4]) -> [u32; 4] {
+        let [mut finisher_a, mut starter_a, mut finisher_b, mut starter_b] = extremes;
+        if self.returned(finisher_a) < self.returned(finisher_b) {
+            (finisher_a, starter_a, finisher_b, starter_b) = (finisher_b, starter_b, finisher_a, starter_a);
+        }
+        let first_after =
+            |block: &[u32], returned: u32| block.iter().copied().find(|call| self.invoked(*call) > returned);
+        let after_b = first_after(&self.members(starter_a), self.returned(finisher_b)).unwrap_or(starter_a);
+        let is_both = self.returned(after_b) < self.invoked(starter_b);
+        finisher_a = if is_both { after_b } else { finisher_a };
+        let after_a = first_after(&self.members(starter_b), self.returned(finisher_a)).unwrap_or(starter_b);
+        [finisher_a, after_b, finisher_b, after_a]
+    }
+
+    /// The calls of a call's block, in order of their begin.
+    fn members(&self, call: u32) -> Vec<u32> {
+        let mut head = match self.calls[call as usize].step {
+            Step::Write(value) if self.values[value as usize].writer != call => return vec![call],
+            Step::Read(value) | Step::Differs(value) | Step::Write(value) | Step::Cas(value, _) => value,
+        };
+        while let Some(Call { step: Step::Cas(old, _), .. }) =
+            self.calls.get(self.values[head as usize].writer as usize)
+        {
+            head = *old;
+        }
+        let mut is_in = vec![false; self.values.len()];
+        self.follow(head, |value| !std::mem::replace(&mut is_in[value as usize], true));
+        let is_member = |number: &u32| {
+            let Call { step, returned, .. } = self.calls[*number as usize];
+            match step {
+                Step::Write(value) => is_in[value as usize] && self.values[value as usize].writer == *number,
+                Step::Cas(old, new) if old != new => {
+                    is_in[old as usize] && self.values[old as usize].consumer == *number
+                }
+                Step::Read(value) | Step::Cas(value, _) => is_in[value as usize] && returned.is_some(),
+                Step::Differs(_) => false,
+            }
+        };
+        (0..self.calls.len() as u32).filter(is_member).collect()
+    }
+
     /// Visits values along a chain of cas, until its end or until told to stop.
     fn follow(&self, value: u32, mut visit: impl FnMut(u32) -> bool) {
         let mut next = Some(value);
@@ -511,7 +555,7 @@ impl Blocks {
                 forward = Some((starter, *finisher));
             }
         }
-        let Some(calls) = found else { return Ok(()) };
+        let Some(calls) = found.map(|calls| table.fewest(calls)) else { return Ok(()) };
         let [finisher_a, starter_a, finisher_b, starter_b] = calls.map(|call| call as usize);
         let contradiction = Contradiction::Blocks { finisher_a, starter_a, finisher_b, starter_b };
         Err(Stop::Contradiction(contradiction, table.observers(calls)))
@@ -960,6 +1004,15 @@ mod tests {
         let stale = [call(Step::Write(1), 0, 1), call(Step::Write(2), 2, 3), call(Step::Read(1), 4, 5)];
         let blocks = Contradiction::Blocks { finisher_a: 1, starter_a: 1, finisher_b: 0, starter_b: 2 };
         assert_eq!(contradiction(&stale), blocks);
+    }
+
+    #[test]
+    fn a_stale_read_among_many_is_told_by_three_calls() {
+        let steps = [1, 1, 1, 2, 2, 1, 2, 2].map(Step::Read).into_iter();
+        let mut calls: Vec<Call> = (0..).zip(steps).map(|(i, step)| call(step, 2 * i, 2 * i + 1)).collect();
+        (calls[0].step, calls[3].step) = (Step::Write(1), Step::Write(2));
+        let blocks = Contradiction::Blocks { finisher_a: 3, starter_a: 3, finisher_b: 0, starter_b: 5 };
+        assert_eq!(contradiction(&calls), blocks);
     }
 
     #[test]
