@@ -4,8 +4,9 @@
 //! cannot be read goes to the standard error, and one bad file does not keep the others from being judged. The exit
 //! code is the worst of all files. A progress bar shows on a terminal while something takes long.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -17,11 +18,12 @@ use godown_jepsen::history::{Format, History, Independent, Load};
 use godown_jepsen::page::{Folder, FolderError, Times};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Judges recorded histories: linearizability, lost updates, convergence.
+/// Judges recorded histories: linearizability, lost updates, sessions, causality, staleness, convergence.
 ///
 /// A history is a file of events, one for each call that a client made and one for how it ended: Godown's JSON lines,
-/// Jepsen's history.edn, a JSON document, or Jepsen's text log. Registers must behave like one copy; keys
-/// with siblings must lose nothing that was acknowledged, show nothing that was replaced, and end equal on all nodes.
+/// Jepsen's history.edn, a JSON document, Jepsen's text log, or porcupine's key-value traces. What it is a history of
+/// is found out (--model auto) or said. Every violation is explained: let these events be, then this follows, a
+/// contradiction; with --report also by a page with the calls drawn.
 #[derive(Parser)]
 #[command(
     name = "godown-check",
@@ -29,16 +31,17 @@ use indicatif::{ProgressBar, ProgressStyle};
     after_help = "Exit codes: 0 every history is valid, 1 one is violated, 2 one is unknown, 3 one cannot be read or \
                   judged.\nOf several histories the worst counts: 3, then 1, then 2.\n\n\
                   Examples:\n  godown-check runs/demo/history.jsonl\n  \
-                  godown-check --model register --nil unknown store/latest/history.edn"
+                  godown-check --model register --nil unknown store/latest/history.edn\n  \
+                  godown-check --model session,causal --report verdicts runs"
 )]
 struct Arguments {
-    /// The histories; "-" is the standard input
+    /// The histories, or folders with them; "-" is the standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// What the history is of
-    #[arg(long, value_enum, default_value_t = ModelArgument::Auto)]
-    model: ModelArgument,
+    /// What the history is of; several models (a,b) are judged one after the other
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
+    model: Vec<ModelArgument>,
 
     /// How the file is written
     #[arg(long, value_enum, default_value_t = FormatArgument::Auto)]
@@ -91,7 +94,7 @@ struct Arguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ModelArgument {
-    /// Siblings if events say what had been seen, else register
+    /// Found out from what clients call and what reads show
     Auto,
     /// One copy of each key: read, write, delete, cas
     Register,
@@ -191,8 +194,8 @@ impl Arguments {
         }
     }
 
-    fn model(&self) -> Model {
-        match self.model {
+    fn models(&self) -> impl Iterator<Item = Model> + '_ {
+        self.model.iter().map(|model| match model {
             ModelArgument::Auto => Model::Auto,
             ModelArgument::Register => Model::Register,
             ModelArgument::Siblings => Model::Siblings,
@@ -205,7 +208,7 @@ impl Arguments {
             ModelArgument::Session => Model::Session,
             ModelArgument::Convergence => Model::Convergence,
             ModelArgument::Staleness => Model::Staleness,
-        }
+        })
     }
 
     fn options(&self) -> Options {
@@ -260,7 +263,14 @@ fn main() -> ExitCode {
     });
     let mut worst = Exit::Valid;
     let mut folder = arguments.report.as_ref().map(Folder::new);
+    let mut files = Vec::new();
     for file in &arguments.files {
+        match histories(file) {
+            Ok(found) => files.extend(found),
+            Err(reason) => worst = worst.max(complain(&reason)),
+        }
+    }
+    for file in &files {
         let exit = match judge(&arguments, file) {
             Ok(judged) => {
                 let exit = match judged.report.verdict {
@@ -331,48 +341,132 @@ struct Judged {
     times: Times,
 }
 
+/// What a history's file may be called; the results and logs that Jepsen writes beside it are none.
+fn is_history(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match ending {
+        "jsonl" => true,
+        "edn" | "json" => !matches!(name, "results.edn" | "test.edn" | "results.json" | "plan.json"),
+        "log" => name != "jepsen.log",
+        _ => false,
+    }
+}
+
+/// How deep folders are searched.
+const FOLDERS_MAX: usize = 32;
+
+/// A file itself, or the histories in a folder and the folders in it, in order of their names.
+///
+/// # Errors
+/// In words, a folder that cannot be read or holds no history.
+fn histories(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if path.as_os_str() == "-" || !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    search(path, FOLDERS_MAX, &mut found)?;
+    if found.is_empty() {
+        return Err(format!(
+            "{}: there is no history in this folder (files named *.edn, *.jsonl, *.json or *.log)",
+            path.display()
+        ));
+    }
+    Ok(found)
+}
+
+fn search(folder: &Path, depth_left: usize, found: &mut Vec<PathBuf>) -> Result<(), String> {
+    let cannot = |error: io::Error| format!("{}: cannot be read: {error}", folder.display());
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+        paths.push(entry.map_err(cannot)?.path());
+    }
+    paths.sort();
+    for path in paths {
+        // A link to a folder (Jepsen's "latest") leads to what is found anyway.
+        if path.is_dir() && !path.is_symlink() && depth_left > 0 {
+            search(&path, depth_left - 1, found)?;
+        } else if path.is_file() && is_history(&path) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
 /// Reads and judges one file.
 ///
 /// # Errors
 /// In words, with file and line, why it cannot be read or judged.
-fn judge(arguments: &Arguments, file: &std::path::Path) -> Result<Judged, String> {
+fn judge(arguments: &Arguments, file: &Path) -> Result<Judged, String> {
     let start = Instant::now();
     let load = arguments.load();
-    let history = if file.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut io::stdin(), &mut bytes)
-            .map_err(|error| format!("standard input: {error}"))?;
-        load.bytes("standard input", &bytes)
+    let name = file.display().to_string();
+    let history = if name == "-" {
+        load.read("standard input", &mut io::stdin())
     } else {
-        load.path(file)
+        let open = File::open(file).and_then(|input| Ok((input.metadata()?.len(), input)));
+        let (length, mut input) = open.map_err(|error| format!("{name}: cannot be read: {error}"))?;
+        let done = Arc::new(AtomicU64::new(0));
+        let mut counted = Counted { input: &mut input, done: Arc::clone(&done) };
+        with_progress(Progress { total: length, is_bytes: true }, &done, || load.read(&name, &mut counted))
     };
     let history = history.map_err(|error| error.to_string())?;
+    if history.is_empty() {
+        return Err(format!("{}: it holds no events", history.source));
+    }
     let reading = start.elapsed();
     let options = arguments.options();
-    let report =
-        with_progress(&history, &options.progress, || check::run(&history, arguments.model(), &options))
-            .map_err(|error| error.to_string())?;
+    let operations = Progress { total: history.len() as u64 / 2, is_bytes: false };
+    let report = with_progress(operations, &options.progress, || {
+        let mut reports = arguments.models().map(|model| check::run(&history, model, &options));
+        let first = reports.next().unwrap_or_else(|| check::auto(&history, &options))?;
+        reports.try_fold(first, |report, next| Ok(report.join(next?)))
+    });
+    let report = report.map_err(|error: check::CheckError| error.to_string())?;
     let times = Times { reading, judging: start.elapsed().saturating_sub(reading) };
     Ok(Judged { history, report, times })
 }
 
+/// Counts the bytes that are read from a file.
+struct Counted<'a> {
+    input: &'a mut File,
+    done: Arc<AtomicU64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.done.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// How much there is to do, and of what.
+struct Progress {
+    total: u64,
+    is_bytes: bool,
+}
+
 /// Runs `work` and, on a terminal, shows how far it is once it takes longer than a moment.
-fn with_progress<T>(history: &History, done: &Arc<AtomicU64>, work: impl FnOnce() -> T) -> T {
+fn with_progress<T>(progress: Progress, done: &Arc<AtomicU64>, work: impl FnOnce() -> T) -> T {
     const MOMENT: Duration = Duration::from_millis(300);
     if !io::stderr().is_terminal() {
         return work();
     }
-    let operations = history.len() as u64 / 2;
     let done = Arc::clone(done);
     let (finish, finished) = mpsc::channel::<()>();
     let show = move || {
         let mut bar = None;
         while finished.recv_timeout(MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
             let bar: &mut ProgressBar = bar.get_or_insert_with(|| {
-                let template = "{spinner} {bar:40} {human_pos}/{human_len} operations, {elapsed}";
+                let template = if progress.is_bytes {
+                    "{spinner} {bar:40} {bytes} of {total_bytes} read, {elapsed}"
+                } else {
+                    "{spinner} {bar:40} {human_pos} of {human_len} operations judged, {elapsed}"
+                };
                 let style =
                     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-                ProgressBar::new(operations).with_style(style)
+                ProgressBar::new(progress.total).with_style(style)
             });
             bar.tick();
             bar.set_position(done.load(Ordering::Relaxed));

@@ -32,7 +32,9 @@ impl Folder {
     }
 
     fn with(self, file: &str, content: &[u8]) -> Self {
-        std::fs::write(self.0.join(file), content).unwrap();
+        let path = self.0.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
         self
     }
 
@@ -79,11 +81,11 @@ fn a_lost_write_is_found_without_being_told_the_model() {
 
 #[test]
 fn a_history_that_no_rule_fits_exits_with_2() {
-    let history = "{:process 0 :type :invoke :f :enqueue :value 1}";
+    let history = "{:process 0 :type :invoke :f :elect :value 1}";
     let folder = Folder::new("unknown").with("h.edn", history.as_bytes());
     let (code, out, _) = folder.check(&["h.edn"]);
     assert_eq!(code, 2);
-    assert!(out.contains("no rule is known for a history with \"enqueue\""), "{out}");
+    assert!(out.contains("no rule is known for a history with \"elect\" (line 1)"), "{out}");
 }
 
 #[test]
@@ -103,6 +105,45 @@ fn a_truncated_line_names_itself_and_the_other_files_are_judged() {
     assert!(err.contains("error: cut.jsonl:4: the last line is cut off"), "{err}");
     assert!(err.contains("error: absent.jsonl: cannot be read"), "{err}");
     assert!(out.starts_with("stale.edn: violated"), "{out}");
+}
+
+#[test]
+fn an_empty_file_is_no_history() {
+    let folder = Folder::new("empty").with("h.edn", b"").with("log", b"INFO jepsen.core - starting\n");
+    for (name, says) in [("h.edn", "error: h.edn: it holds no events"), ("log", "error: log:1: ")] {
+        let (code, out, err) = folder.check(&[name]);
+        assert_eq!((code, out.as_str()), (3, ""), "{name}");
+        assert!(err.starts_with(says), "{err}");
+    }
+}
+
+#[test]
+fn a_folder_is_judged_file_by_file_and_a_bad_one_does_not_hide_the_others() {
+    let folder = Folder::new("folder")
+        .with("a/history.edn", STALE.as_bytes())
+        .with("a/results.edn", b"{:valid? true}")
+        .with("b/deep/h.jsonl", VALID.as_bytes())
+        .with("b/cut.json", b"[{\"type\":")
+        .with("b/notes.md", b"nothing");
+    let (code, out, err) = folder.check(&["."]);
+    assert_eq!(code, 3);
+    assert!(err.contains("cut.json:1: the last line is cut off"), "{err}");
+    let verdicts: Vec<&str> = out.lines().filter(|line| line.starts_with("./")).collect();
+    assert_eq!(verdicts, ["./a/history.edn: violated", "./b/deep/h.jsonl: valid"], "{out}");
+    let none = Folder::new("nothing").with("notes.md", b"nothing");
+    let (code, _, err) = none.check(&["."]);
+    assert_eq!(code, 3);
+    assert!(err.starts_with("error: .: there is no history in this folder"), "{err}");
+}
+
+#[test]
+fn several_models_are_several_checks_of_one_report() {
+    let folder = Folder::new("models").with("h.edn", STALE.as_bytes());
+    let (code, out, _) = folder.check(&["--model", "session,staleness", "--model", "register", "h.edn"]);
+    assert_eq!(code, 1);
+    for check in ["read your writes", "staleness", "linearizable"] {
+        assert!(out.lines().any(|line| line.starts_with(&format!("  {check}: "))), "{check}: {out}");
+    }
 }
 
 #[test]

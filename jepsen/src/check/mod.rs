@@ -16,6 +16,7 @@ mod measure;
 mod queue;
 mod register;
 mod report;
+mod route;
 mod session;
 mod set;
 mod siblings;
@@ -36,7 +37,7 @@ pub use siblings::siblings;
 pub use staleness::{Quorum, staleness};
 
 use crate::engine::quick::QuickMap;
-use crate::history::{At, Atom, History, Kind, Operation, PairError};
+use crate::history::{Atom, History, Operation, PairError};
 
 /// Why a history could not be judged at all.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,8 +58,8 @@ pub enum CheckError {
 /// What a history is a history of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Model {
-    /// Find out: siblings if any event says what had been seen or is a final read of a list, registers if all its
-    /// functions are a register's, unknown otherwise.
+    /// Find out from what the clients call and what reads show: siblings (with how stale reads were) if any event says what
+    /// had been seen, else what the functions belong to; unknown if they belong to nothing.
     #[default]
     Auto,
     /// Registers that should behave like one copy.
@@ -99,10 +100,19 @@ pub fn auto(history: &History, options: &Options) -> Result<Report, CheckError> 
 /// A history whose events do not make up operations, or an operation with a value that its function cannot have.
 pub fn run(history: &History, model: Model, options: &Options) -> Result<Report, CheckError> {
     match model {
-        Model::Auto if history.iter().any(is_of_siblings) => run(history, Model::Siblings, options),
-        Model::Auto => match stranger_to_registers(history) {
-            Some(stranger) => Ok(unknown_model(history, &stranger)),
-            None => run(history, Model::Register, options),
+        Model::Auto => match route::model(history) {
+            // How stale reads were is told, not judged, where nobody says how stale they may be.
+            Ok(Model::Siblings) => {
+                Ok(run(history, Model::Siblings, options)?.join(staleness(history, options)?))
+            }
+            Ok(model) => run(history, model, options),
+            Err(stranger) => {
+                let mut check = Check::new("model");
+                let reason =
+                    format!("no rule is known for a history with {stranger}; choose one with --model");
+                check.wonder(None, reason);
+                Ok(Report::new(&history.source, vec![check]))
+            }
         },
         Model::Register => linearizable(history, options),
         Model::Kv => kv(history, options),
@@ -116,35 +126,6 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
         Model::Staleness => staleness(history, options),
         Model::Siblings => Ok(siblings(history)?.join(convergence(history)?)),
     }
-}
-
-/// What a history has that no register's history has, if anything; in words.
-fn stranger_to_registers(history: &History) -> Option<String> {
-    const FUNCTIONS: [&str; 6] = ["read", "get", "write", "put", "cas", "delete"];
-    let is_known = history.words(|word| FUNCTIONS.contains(&word));
-    let is_read = history.words(|word| matches!(word, "read" | "get"));
-    let mut events = history.iter().filter(|event| event.process().is_client());
-    events.find_map(|event| match event.function().number() {
-        f if !is_known[f] => Some(format!("\"{}\"", event.f())),
-        f if is_read[f] && event.kind() == Kind::Ok && is_collection(history, event.value()) => {
-            Some("a read of several values".to_owned())
-        }
-        _ => None,
-    })
-}
-
-fn is_collection(history: &History, value: Atom) -> bool {
-    history.list(value).is_some() || history.map(value).is_some()
-}
-
-fn unknown_model(history: &History, stranger: &str) -> Report {
-    let mut check = Check::new("model");
-    check.wonder(None, format!("no rule is known for a history with {stranger}; choose one with --model"));
-    Report::new(&history.source, vec![check])
-}
-
-fn is_of_siblings(event: At<'_>) -> bool {
-    event.seen().is_some() || event.phase() == Some(FINAL) && event.has_list()
 }
 
 /// The phase of reads after everything came to rest.

@@ -9,7 +9,6 @@ pub(crate) mod append;
 pub(crate) mod causal;
 pub(crate) mod context;
 pub(crate) mod counter;
-#[cfg_attr(not(test), expect(dead_code, reason = "no check asks for it yet"))]
 pub(crate) mod ending;
 pub(crate) mod graph;
 pub(crate) mod mask;
