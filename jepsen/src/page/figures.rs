@@ -1,7 +1,7 @@
 //! The numbers of a check as small tables and curves.
 //!
-//! A check may tell any JSON; what it is decides how it looks. Numbers and texts are rows, maps are rows under their
-//! name, and a list of points (`[x, y]` or `[x, y, low, high]`, all numbers) is a curve, with its range as a shade behind.
+//! A check may tell any JSON; what it is decides how it looks. Numbers and texts are rows, maps are tables of their
+//! own, and a list of points (`[x, y]` or `[x, y, low, high]`, all numbers) is a curve, with its range as a shade behind.
 //! So is a list of maps that say `share` by `from` or by `k`, with `low` and `high` if they say them; a list of other maps
 //! is a table, and a place in a history is its line and its event.
 
@@ -21,22 +21,39 @@ const DEPTH_MAX: usize = 4;
 /// How many points a curve may have.
 const POINTS_MAX: usize = 2_000;
 
-/// All figures of a check; nothing if it has none.
-pub(super) fn html(figures: &Figures) -> String {
-    let mut rows = Vec::new();
-    let mut curves = String::new();
+/// All figures of a check, unfolded if they are what there is to see; nothing if it has none.
+pub(super) fn html(figures: &Figures, is_open: bool) -> String {
+    let (mut rows, mut curves, mut groups) = (Vec::new(), String::new(), String::new());
     for (name, value) in figures {
-        collect(name, value, DEPTH_MAX, &mut rows, &mut curves);
+        match value {
+            Value::Object(map) if place(map).is_none() => {
+                let mut group = Vec::new();
+                for (part, value) in map {
+                    collect(part, value, DEPTH_MAX, &mut group, &mut curves);
+                }
+                groups.push_str(&rows_html(&format!("<caption>{}</caption>", title(name)), group));
+            }
+            value => collect(name, value, DEPTH_MAX, &mut rows, &mut curves),
+        }
     }
+    let all = [rows_html("", rows), groups, curves].concat();
+    if all.is_empty() {
+        return all;
+    }
+    let open = if is_open { " open" } else { "" };
+    format!("<details{open}><summary>figures</summary>\n{all}</details>\n")
+}
+
+fn rows_html(caption: &str, rows: Vec<(String, String)>) -> String {
     if rows.is_empty() {
-        return curves;
+        return String::new();
     }
     let rows: String = rows
         .into_iter()
         .take(ROWS_MAX)
         .map(|(name, value)| format!("<tr><th>{}</th><td>{}</td></tr>\n", escape(&name), escape(&value)))
         .collect();
-    format!("<table class=\"figures\"><tbody>\n{rows}</tbody></table>\n{curves}")
+    format!("<table class=\"figures\">{caption}<tbody>\n{rows}</tbody></table>\n")
 }
 
 fn collect(name: &str, value: &Value, depth: usize, rows: &mut Vec<(String, String)>, curves: &mut String) {
@@ -64,8 +81,9 @@ fn show(value: &Value) -> String {
         Value::Null => "–".to_owned(),
         Value::Number(number) => match number.as_u64() {
             Some(whole) => words::count(whole as usize),
-            None => number.to_string(),
+            None => number.as_f64().map_or_else(|| number.to_string(), short),
         },
+        Value::Array(values) if values.is_empty() => "–".to_owned(),
         Value::Array(values) => values.iter().map(show).collect::<Vec<_>>().join(", "),
         Value::Object(map) => place(map).unwrap_or_else(|| value.to_string()),
         Value::Bool(truth) => truth.to_string(),
@@ -213,15 +231,18 @@ mod tests {
     use super::*;
 
     fn of(figures: serde_json::Value) -> String {
-        html(figures.as_object().unwrap())
+        html(figures.as_object().unwrap(), true)
     }
 
     #[test]
     fn numbers_are_rows_and_maps_are_opened() {
         let html = of(serde_json::json!({ "stale_reads": 1_234, "age_ms": { "0.5": 1.5, "<b>": null } }));
         assert!(html.contains("<tr><th>stale reads</th><td>1,234</td></tr>"), "{html}");
-        assert!(html.contains("<tr><th>age ms 0.5</th><td>1.5</td></tr>"), "{html}");
-        assert!(html.contains("<tr><th>age ms &lt;b&gt;</th><td>–</td></tr>"), "{html}");
+        assert!(
+            html.contains("<caption>age ms</caption><tbody>\n<tr><th>0.5</th><td>1.5</td></tr>"),
+            "{html}"
+        );
+        assert!(html.contains("<tr><th>&lt;b&gt;</th><td>–</td></tr>"), "{html}");
         assert_eq!(of(serde_json::json!({})), "");
     }
 

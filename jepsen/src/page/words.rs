@@ -100,7 +100,7 @@ fn check(check: &Check) -> String {
         html.push_str("</ul>\n");
         html.push_str(&more(check.unknowns.len(), UNKNOWNS_MAX, "more that could not be told"));
     }
-    html.push_str(&figures::html(&check.figures));
+    html.push_str(&figures::html(&check.figures, check.violations.is_empty()));
     html.push_str("</section>\n");
     html
 }
