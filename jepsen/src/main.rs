@@ -87,7 +87,7 @@ struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Write a page that explains each verdict by picture to DIR/<name>/index.html, with results and drawings
+    /// Write a page that explains each verdict by picture to `DIR/NAME/index.html`, with results and drawings
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }
