@@ -53,6 +53,7 @@ pub fn causal(history: &History, options: &Options) -> Result<Report, CheckError
     let operations = history.operations()?;
     let accesses = Accesses::new(history, &operations, options.nil);
     let budget = Budget {
+        orders_max: 16,
         conflicts_max: 64 << 20,
         clock_words_max: 64 << 20,
         steps_max: options.steps_max,

@@ -91,6 +91,7 @@ const GUARANTEES: [(&str, Anomaly); 4] = [
 fn judge_values(history: &History, operations: &[Operation], options: &Options, checks: &mut [Check]) {
     let accesses = Accesses::new(history, operations, options.nil);
     let budget = Budget {
+        orders_max: 16,
         conflicts_max: 64 << 20,
         clock_words_max: 0,
         steps_max: 0,

@@ -174,8 +174,14 @@ mod tests {
     use super::*;
     use crate::engine::random::Random;
 
-    const BUDGET: Budget =
-        Budget { conflicts_max: 1 << 24, clock_words_max: 0, steps_max: 0, deadline: None, findings_max: 20 };
+    const BUDGET: Budget = Budget {
+        orders_max: 16,
+        conflicts_max: 1 << 24,
+        clock_words_max: 0,
+        steps_max: 0,
+        deadline: None,
+        findings_max: 20,
+    };
 
     fn random_accesses(random: &mut Random) -> Vec<Access> {
         let sessions = 1 + random.below(3);

@@ -8,11 +8,10 @@
 //! another write of its key is arbitrated before that one. CM, causal memory, forbids in addition to CC that the order
 //! which the reads of one session force on the writes that it knows has a cycle or hides the initial value.
 //!
-//! CC and CCv take one walk in causal order with a clock for each session, and for a write only while it has
-//! readers to come: what each access knows of each session is one number. Accesses are numbered session after session,
-//! so a clock says of each session the number below which its accesses are known. Only conflicts that causal
-//! order does not imply become edges; if they make no cycle with causal order both rules are kept, and if they do a second
-//! walk tells those that break CC. For CM only the writes that a session reads can gain predecessors, so each session
+//! CC and CCv take a few walks in causal order with a clock for each session, and for a write only while it has
+//! readers to come: what each access knows of each session is one number. The walks look for an order of all accesses
+//! that neither causal order nor any conflict contradicts; where there is one both rules are kept, and else only the
+//! conflicts in its circles are looked at. For CM only the writes that a session reads can gain predecessors, so each session
 //! needs clocks for those alone. Its fixpoint, the edges and the memory have budgets, beyond which the answer is unknown.
 
 mod clocks;
@@ -23,7 +22,6 @@ mod verdicts;
 
 use std::time::Instant;
 
-use conflicts::Conflicts;
 use memory::Memory;
 use net::Net;
 use verdicts::Verdicts;
@@ -55,6 +53,8 @@ pub(crate) enum Act {
 /// How much a decision may spend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
+    /// Orders of all accesses that are tried before all conflicts are kept, for CC and CCv.
+    pub(crate) orders_max: u32,
     /// Conflicts kept, for CC and CCv.
     pub(crate) conflicts_max: usize,
     /// Numbers kept in clocks of writes, for CM.
@@ -159,9 +159,7 @@ pub(crate) struct Answer {
 /// Decides whether the accesses are causally consistent. The sessions and keys are numbered from 0 without large gaps.
 pub(crate) fn decide(accesses: &[Access], budget: Budget) -> Answer {
     let net = Net::new(accesses);
-    let mut conflicts = Conflicts::new(&net, budget);
-    let stuck = net.walk(|access, clock, shown| conflicts.visit(access, clock, shown));
-    let (hidden, edges) = match conflicts.finish() {
+    let found = match conflicts::suspects(&net, budget) {
         Ok(found) => found,
         // The rest of the history was not looked at, and CM rests on CC.
         Err(limit) => {
@@ -171,10 +169,9 @@ pub(crate) fn decide(accesses: &[Access], budget: Budget) -> Answer {
     let mut causal = Vec::new();
     let mut convergent = Vec::new();
     let mut memory = Ok(Vec::new());
-    if stuck || !hidden.is_empty() || !edges.is_empty() {
-        Verdicts::new(&net, budget.findings_max).judge(stuck, &hidden, &edges, &mut causal, &mut convergent);
+    if found.stuck || !found.hidden.is_empty() || !found.edges.is_empty() {
+        Verdicts::new(&net, budget.findings_max).judge(found, &mut causal, &mut convergent);
     }
-    drop(edges);
     if causal.is_empty() {
         memory = Memory::judge(&net, budget);
     }
@@ -187,6 +184,7 @@ mod tests {
     use crate::engine::random::Random;
 
     const BUDGET: Budget = Budget {
+        orders_max: 16,
         conflicts_max: 1 << 24,
         clock_words_max: 1 << 26,
         steps_max: 1 << 32,
@@ -514,7 +512,8 @@ mod tests {
             let accesses =
                 if round % 50 == 0 { nearly_hidden(&mut random) } else { random_accesses(&mut random) };
             let definition = Definition::new(&accesses);
-            let answer = decide(&accesses, BUDGET);
+            // With one order all conflicts are looked at as soon as a read contradicts it.
+            let answer = decide(&accesses, Budget { orders_max: 1 + round % 3 * 8, ..BUDGET });
             let (causal, convergent) = (answer.causal.unwrap(), answer.convergent.unwrap());
             let memory = answer.memory.unwrap();
             let tell = || format!("seed {seed:#x} round {round}: {accesses:#?}");

@@ -4,7 +4,7 @@
 //! breaks CC; a component without such a one is a cycle that breaks CCv. Paths and cycles are short in the sense of the
 //! graph: a run of a session's program is one step.
 
-use super::conflicts::conflict;
+use super::conflicts::Suspects;
 use super::net::{NONE, Net};
 use super::{Edge, Finding, Pattern, Proof, Why};
 use crate::engine::graph::Graph;
@@ -21,20 +21,14 @@ impl<'a> Verdicts<'a> {
         Verdicts { net, findings_max, causes: Graph::new(net.len(), net.causes()) }
     }
 
-    pub(super) fn judge(
-        &self,
-        stuck: bool,
-        hidden: &[(u32, u32)],
-        edges: &[u64],
-        causal: &mut Vec<Finding>,
-        convergent: &mut Vec<Finding>,
-    ) {
+    pub(super) fn judge(&self, found: Suspects, causal: &mut Vec<Finding>, convergent: &mut Vec<Finding>) {
+        let Suspects { stuck, hidden, edges } = found;
         let is_program = |from, to| self.net.is_program(from, to);
         if stuck {
             let cycles = self.causes.cycles(&self.causes.components(), self.findings_max, is_program);
             causal.extend(cycles.iter().map(|cycle| self.cycle(Pattern::CyclicCo, cycle)));
         }
-        for (write, read) in hidden {
+        for (write, read) in &hidden {
             causal.extend(self.way(*write, *read).map(|path| Finding {
                 pattern: Pattern::WriteCoInitRead,
                 path: self.edges(&path, &[]),
@@ -43,10 +37,9 @@ impl<'a> Verdicts<'a> {
             }));
         }
         // Without a cycle of causal order and conflicts there is nothing left to find.
-        let all = self.net.causes().chain(edges.iter().map(|edge| conflict(*edge)));
-        let graph = Graph::new(self.net.len(), all);
+        let graph = Graph::new(self.net.len(), self.net.causes().chain(edges.iter().copied()));
         let mut component = graph.components();
-        let mut suspects: Vec<(u32, u32)> = edges.iter().map(|edge| conflict(*edge)).collect();
+        let mut suspects = edges;
         suspects.retain(|(from, to)| component[*from as usize] == component[*to as usize]);
         if suspects.is_empty() {
             return;
