@@ -3,11 +3,17 @@
 //! The model of porcupine's key-value traces: `get`, `put` and `append` of texts, each key beginning with the empty
 //! one; and the same for lists, to which one element is appended at a time. Decided by taking the longest reads apart
 //! (see the engine `append`), which is exact where every piece that is read tells who wrote it, by itself or by the
-//! times of the calls that write the same; other keys are left unknown, with two calls that cannot be told apart.
+//! times of the calls that write the same. Other keys are searched (see the engine `text`) as far as steps, memory and
+//! time allow; then they are left unknown, with two calls that cannot be told apart.
+
+use std::fmt::Write as _;
+use std::time::Instant;
 
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
 use super::{CheckError, Nil, Options, keys};
 use crate::engine::append::{self, Block, Call, Decision, Step};
+use crate::engine::wgl::Budget;
+use crate::engine::{search, text};
 use crate::history::{Atom, History, Operation, Outcome, Process};
 
 /// Judges whether every key's gets, puts and appends could have taken effect one at a time, each between its invocation
@@ -35,11 +41,16 @@ use crate::history::{Atom, History, Operation, Outcome, Process};
 pub fn kv(history: &History, options: &Options) -> Result<Report, CheckError> {
     let operations = history.operations()?;
     let roles = history.words(Role::of);
+    let budget = Budget {
+        steps_max: options.steps_max,
+        configurations_max: options.configurations_max,
+        deadline: options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+    };
     let mut check = Check::new("kv");
     check.operations = operations.len();
     for (key, operations) in &keys(history, &operations) {
         check.keys += 1;
-        let part = Part { history, roles: &roles, operations, nil: options.nil };
+        let part = Part { history, roles: &roles, operations, nil: options.nil, budget };
         match part.judge()? {
             Found::Nothing => {}
             Found::Violation(anomaly, explanation) => {
@@ -83,6 +94,7 @@ struct Part<'a> {
     roles: &'a [Role],
     operations: &'a [Operation],
     nil: Nil,
+    budget: Budget,
 }
 
 impl<'a> Part<'a> {
@@ -100,10 +112,19 @@ impl<'a> Part<'a> {
         if self.operations.iter().any(has_list) {
             let whole = |atom| self.history.list(atom);
             let piece = |operation: &'a Operation| Some(std::slice::from_ref(&operation.argument));
-            self.judge_by(whole, piece)
+            let spell = |from: &[Atom]| {
+                let shown = from.iter().take(SPELLED_MAX).map(|atom| self.history.show(*atom).to_string());
+                shown.collect::<Vec<_>>().join(" ")
+            };
+            self.judge_by(whole, piece, spell)
         } else {
             let whole = |atom| self.history.text(atom).map(str::as_bytes);
-            self.judge_by(whole, |operation| whole(operation.argument))
+            // A place inside a character is told as what is left of it.
+            let spell = |from: &[u8]| {
+                let end = from.len().min(SPELLED_MAX);
+                String::from_utf8_lossy(&from[..end]).trim_matches('\u{fffd}').to_owned()
+            };
+            self.judge_by(whole, |operation| whole(operation.argument), spell)
         }
     }
 
@@ -111,11 +132,13 @@ impl<'a> Part<'a> {
         self.roles[operation.f.number()]
     }
 
-    /// Judges texts of any sort: `whole` takes a value for a text, `piece` what an operation appends.
+    /// Judges texts of any sort: `whole` takes a value for a text, `piece` what an operation appends, and `spell` says
+    /// how a text begins.
     fn judge_by<T: Ord + Copy + 'a>(
         &self,
         whole: impl Fn(Atom) -> Option<&'a [T]>,
         piece: impl Fn(&'a Operation) -> Option<&'a [T]>,
+        spell: impl Fn(&[T]) -> String,
     ) -> Result<Found, CheckError> {
         let mut calls = Vec::with_capacity(self.operations.len());
         let mut owners = Vec::with_capacity(self.operations.len());
@@ -157,7 +180,67 @@ impl<'a> Part<'a> {
             Decision::Invented { get, at } => refused(get, at),
             _ => None,
         };
-        Ok(Story { history: self.history, owners: &owners }.tell(decision, told))
+        let story = Story { history: self.history, owners: &owners };
+        let search = |[a, b]: [u32; 2]| match text::decide(&calls, self.budget) {
+            search::Decision::Linearizable(_) => Found::Nothing,
+            search::Decision::Impossible { call, order } => {
+                let difference = Difference::new(&calls, call, &order, &spell);
+                story.impossible(call as u32, &order, &difference)
+            }
+            undecided => Found::Unknown(story.ambiguous(a, b, &self.exhausted(&undecided, calls.len()))),
+        };
+        Ok(story.tell(decision, told, search))
+    }
+
+    /// Why a search did not end.
+    fn exhausted(&self, decision: &search::Decision, count: usize) -> String {
+        match decision {
+            search::Decision::OutOfSteps => {
+                format!("{} steps were not enough to try the orders of {count} calls", self.budget.steps_max)
+            }
+            search::Decision::OutOfMemory => format!(
+                "the memory for {} configurations was not enough to try the orders of {count} calls",
+                self.budget.configurations_max
+            ),
+            search::Decision::OutOfTime => {
+                format!("the time ran out on the orders of {count} calls; allow more with --timeout")
+            }
+            _ => "more than 4,096 calls are open at once".to_owned(),
+        }
+    }
+}
+
+/// Of how long a text no more is told than its beginning.
+const SPELLED_MAX: usize = 60;
+
+/// How what an order leaves differs from what a get shows.
+struct Difference {
+    /// Where the two begin to differ.
+    place: usize,
+    /// What is left from there on.
+    left: String,
+    /// What is shown from there on.
+    shown: String,
+}
+
+impl Difference {
+    fn new<T: Ord + Copy>(
+        calls: &[Call<'_, T>],
+        get: usize,
+        order: &[usize],
+        spell: impl Fn(&[T]) -> String,
+    ) -> Self {
+        let mut left: Vec<T> = Vec::new();
+        for call in order {
+            match calls[*call].step {
+                Step::Get(_) => {}
+                Step::Put(piece) => left = piece.to_vec(),
+                Step::Append(piece) => left.extend(piece),
+            }
+        }
+        let (Step::Get(shown) | Step::Put(shown) | Step::Append(shown)) = calls[get].step;
+        let place = left.iter().zip(shown).take_while(|(left, shown)| left == shown).count();
+        Difference { place, left: spell(&left[place..]), shown: spell(&shown[place..]) }
     }
 }
 
@@ -201,10 +284,24 @@ impl Story<'_> {
         }
     }
 
-    fn tell(&self, decision: Decision, refused: Option<&Operation>) -> Found {
+    /// The same, with its place where that is not told anyway.
+    fn did_at(&self, call: u32) -> String {
+        match Role::of(self.history.word(self.of(call).f)) {
+            Role::Get => self.did(call),
+            _ => format!("{} ({})", self.did(call), self.at(call)),
+        }
+    }
+
+    /// A decision in words; where there is none, `search` finds one.
+    fn tell(
+        &self,
+        decision: Decision,
+        refused: Option<&Operation>,
+        search: impl FnOnce([u32; 2]) -> Found,
+    ) -> Found {
         let (anomaly, explanation) = match decision {
             Decision::Linearizable => return Found::Nothing,
-            Decision::Ambiguous { calls: [a, b] } => return Found::Unknown(self.ambiguous(a, b)),
+            Decision::Ambiguous { calls } => return search(calls),
             Decision::Invented { get, at } => self.invented(get, at, refused),
             Decision::Buried { get, put } => self.buried(get, put),
             Decision::Repeated { get, append } => self.repeated(get, append),
@@ -216,16 +313,49 @@ impl Story<'_> {
         Found::Violation(anomaly, explanation)
     }
 
-    fn ambiguous(&self, a: u32, b: u32) -> String {
+    fn ambiguous(&self, a: u32, b: u32, exhausted: &str) -> String {
         let (at_a, at_b) = (self.history.start_of(self.of(a)), self.history.start_of(self.of(b)));
         if a == b {
-            return format!("{} ({at_a}) leaves no trace; use values that are not empty", self.did(a));
+            let did = self.did(a);
+            return format!("{did} ({at_a}) leaves no trace, and {exhausted}; use values that are not empty");
         }
+        let (a, b) = (self.did(a), self.did(b));
         format!(
-            "{} ({at_a}) and {} ({at_b}) cannot be told apart where they are read; use distinct values",
-            self.did(a),
-            self.did(b)
+            "{a} ({at_a}) and {b} ({at_b}) cannot be told apart where they are read, and {exhausted}; \
+             use distinct values"
         )
+    }
+
+    /// What the search found: a call that comes after all that ended before it, and has no place there.
+    fn impossible(&self, call: u32, order: &[usize], difference: &Difference) -> Found {
+        const TOLD_MAX: usize = 5;
+        let told: Vec<u32> =
+            order[order.len().saturating_sub(TOLD_MAX)..].iter().map(|call| *call as u32).collect();
+        let mut explanation = self.explain(&[&told[..], &[call]].concat());
+        let did = self.did(call);
+        explanation.summary = format!("no order of the calls explains that {did}");
+        let place = if difference.place == 0 { "" } else { &format!(" from place {} on", difference.place) };
+        let say = |text: &str| if text.is_empty() { "nothing".to_owned() } else { format!("\"{text}\"") };
+        let mut order = String::new();
+        for (number, call) in told.iter().enumerate() {
+            let then = if number == 0 { "" } else { ", then " };
+            let _ = write!(order, "{then}{}", self.did_at(*call));
+        }
+        let (end, because) = if told.is_empty() {
+            ("at the beginning".to_owned(), "nothing had taken effect")
+        } else {
+            ("in the longest order there is without it".to_owned(), order.as_str())
+        };
+        explanation.steps.push(format!(
+            "{end} there is {}{place}, because the last to take effect are: {because}",
+            say(&difference.left)
+        ));
+        explanation.contradiction = format!(
+            "{} shows {}{place}, which no order of what had begun leaves",
+            self.at(call),
+            say(&difference.shown)
+        );
+        Found::Violation(Anomaly::NotLinearizable, explanation)
     }
 
     fn invented(&self, get: u32, at: usize, refused: Option<&Operation>) -> (Anomaly, Explanation) {
@@ -431,9 +561,46 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_apart_is_unknown_and_names_both() {
-        let report = judge(&[("append", "a".into()), ("append", "ab".into())]);
-        assert_eq!(report.verdict, Verdict::Unknown);
-        assert!(report.to_string().contains("use distinct values"), "{report}");
+    fn what_cannot_be_told_apart_is_searched_and_told_with_the_order_that_fails() {
+        let append = |piece: &'static str| ("append", Value::from(piece));
+        let get = |shown: &'static str| ("get", Value::from(shown));
+        let report = judge(&[append("a"), append("ab"), get("aab"), append("a"), get("aaba")]);
+        assert!(report.is_valid(), "{report}");
+        let report = judge(&[append("a"), append("ab"), get("aab"), append("a"), get("aabb"), get("aaba")]);
+        for words in [
+            "no order of the calls explains that process 4 read (event 9)",
+            "in the longest order there is without it there is \"a\" from place 3 on",
+            "process 2 read (event 5), then process 3 appended a (event 7)",
+            "event 9 shows \"b\" from place 3 on, which no order of what had begun leaves",
+        ] {
+            assert!(report.to_string().contains(words), "{report}");
+        }
+        let list = |elements: &[i64]| Value::from(elements.to_vec());
+        let twice = [("append", 7.into()), ("append", 7.into()), ("put", list(&[7])), ("get", list(&[7, 7]))];
+        let report = judge(&twice);
+        assert!(report.to_string().contains("event 7 shows \"7\" from place 1 on"), "{report}");
+        let report = judge(&[("append", "".into()), ("get", "a".into())]);
+        assert!(report.to_string().contains("there is nothing, because"), "{report}");
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_within_the_budget_is_unknown_and_names_both() {
+        let history = || sequence(&[("append", "a".into()), ("append", "ab".into()), ("get", "aab".into())]);
+        let now = Some(std::time::Duration::ZERO);
+        for (options, reason) in [
+            (Options { steps_max: 0, ..Options::default() }, "0 steps were not enough"),
+            (Options { configurations_max: 0, ..Options::default() }, "the memory for 0 configurations"),
+        ] {
+            let report = kv(&history(), &options).unwrap();
+            assert_eq!(report.verdict, Verdict::Unknown);
+            let text = report.to_string();
+            assert!(text.contains(reason) && text.contains("use distinct values"), "{report}");
+            assert!(
+                text.contains("process 0 appended a") && text.contains("process 1 appended ab"),
+                "{report}"
+            );
+        }
+        // A short search is over before it looks at the clock.
+        assert!(kv(&history(), &Options { timeout: now, ..Options::default() }).unwrap().is_valid());
     }
 }

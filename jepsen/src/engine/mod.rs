@@ -22,5 +22,6 @@ pub(crate) mod session;
 pub(crate) mod set;
 pub(crate) mod set_full;
 pub(crate) mod staleness;
+pub(crate) mod text;
 pub(crate) mod wgl;
 pub(crate) mod zones;
