@@ -72,13 +72,11 @@ pub(crate) fn misses(elements: &[Element], views: &[View]) -> Vec<Miss> {
             sweep.begin(next as u32);
             next += 1;
         }
-        // What it shows may have begun only after it.
-        while next < elements.len() && view.shows.iter().any(|shown| *shown as usize >= next) {
-            sweep.begin(next as u32);
-            next += 1;
-        }
-        sweep.judge(number);
+        sweep.judge_by_its_session(number);
     }
+    (next..elements.len()).for_each(|number| sweep.begin(number as u32));
+    // What a long read shows may have begun after it, so what comes with that is known only now.
+    (0..views.len()).for_each(|number| sweep.judge_by_what_it_knows(number as u32));
     sweep.misses
 }
 
@@ -179,22 +177,47 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn judge(&mut self, number: u32) {
+    /// Read your writes and monotonic reads.
+    fn judge_by_its_session(&mut self, number: u32) {
         let view = &self.views[number as usize];
-        let session = self.sessions[view.session as usize].clone();
-        let mut obligations: Vec<(u32, Because)> =
-            session.wrote.iter().map(|(element, _)| (*element, Because::Wrote)).collect();
-        obligations.extend(session.read.iter().map(|(element, view)| (*element, Because::Read(*view))));
-        let writes = [&self.wrote_before, &self.read_before].into_iter().filter_map(|before| before.first());
-        if let Some(floor) = writes.map(|(write, _)| *write).min() {
+        let session = &self.sessions[view.session as usize];
+        let wrote = session.wrote.iter().map(|(element, _)| (*element, Because::Wrote));
+        let read = session.read.iter().map(|(element, view)| (*element, Because::Read(*view)));
+        let obligations = wrote.chain(read).collect();
+        self.judge(number, obligations);
+        let session = &mut self.sessions[view.session as usize];
+        if let Some(floor) = session.read.iter().map(|(known, _)| *known).min() {
             self.marks.mark_below(self.elements, &view.shows, floor);
-            for (write, needs) in self.wrote_before.iter().filter(|(write, _)| self.marks.has(*write)) {
+            session.read.retain(|(known, _)| !self.marks.has(*known));
+        }
+        session.read.extend(view.shows.iter().map(|shown| (*shown, number)));
+    }
+
+    /// Monotonic writes and writes follow reads.
+    fn judge_by_what_it_knows(&mut self, number: u32) {
+        let view = &self.views[number as usize];
+        let writes = [&self.wrote_before, &self.read_before].into_iter().filter_map(|before| before.first());
+        let floor = writes.map(|(write, _)| *write).min();
+        let (Some(floor), Some(top)) = (floor, view.shows.iter().max()) else { return };
+        let mut obligations: Vec<(u32, Because)> = Vec::new();
+        self.marks.mark_below(self.elements, &view.shows, floor);
+        let known = |before: &'_ [(u32, Vec<Known>)]| before.partition_point(|(write, _)| write <= top);
+        for (write, needs) in &self.wrote_before[..known(&self.wrote_before)] {
+            if self.marks.has(*write) {
                 obligations.extend(needs.iter().map(|need| (need.0, Because::WroteBefore(*write))));
             }
-            for (write, needs) in self.read_before.iter().filter(|(write, _)| self.marks.has(*write)) {
+        }
+        for (write, needs) in &self.read_before[..known(&self.read_before)] {
+            if self.marks.has(*write) {
                 obligations.extend(needs.iter().map(|need| (need.0, Because::ReadBefore(*write, need.1))));
             }
         }
+        self.judge(number, obligations);
+    }
+
+    /// Keeps the obligations that a read cannot have met.
+    fn judge(&mut self, number: u32, mut obligations: Vec<(u32, Because)>) {
+        let view = &self.views[number as usize];
         if let Some(floor) = obligations.iter().map(|(element, _)| *element).min() {
             self.marks.mark_below(self.elements, &view.shows, floor);
             obligations.retain(|(element, _)| !self.marks.has(*element));
@@ -204,12 +227,6 @@ impl<'a> Sweep<'a> {
                 self.misses.push(Miss { view: number, element, because });
             }
         }
-        let session = &mut self.sessions[view.session as usize];
-        if let Some(floor) = session.read.iter().map(|(known, _)| *known).min() {
-            self.marks.mark_below(self.elements, &view.shows, floor);
-            session.read.retain(|(known, _)| !self.marks.has(*known));
-        }
-        session.read.extend(view.shows.iter().map(|shown| (*shown, number)));
     }
 
     /// Whether the read may hold a delete that is the element or replaced it, without replacing what is shown.
@@ -257,18 +274,21 @@ mod tests {
     }
 
     /// A few sessions on a key: each write had seen what its session knows, or less; each read shows what some set of
-    /// elements shows, often all of them.
+    /// elements shows, often all of them, and may take so long that others write meanwhile.
     fn random_key(random: &mut Random) -> (Vec<Element>, Vec<View>) {
         let sessions = 1 + random.below(3);
         let forgetful_percent = [0, 20, 60][random.below(3) as usize];
         let stale_percent = [0, 20, 60][random.below(3) as usize];
         let deletes_percent = [0, 20, 40][random.below(3) as usize];
+        let long_percent = [0, 30, 60][random.below(3) as usize];
         let mut context: Vec<Vec<u32>> = vec![Vec::new(); sessions as usize];
+        let mut asked: Vec<Option<u32>> = vec![None; sessions as usize];
         let (mut elements, mut views) = (Vec::<Element>::new(), Vec::new());
-        for at in 0..2 + random.below(9) {
+        for at in 0..2 + random.below(12) {
             let session = random.below(sessions);
             let knows = &mut context[session as usize];
-            if random.below(2) == 0 && elements.len() < 6 {
+            let asked = &mut asked[session as usize];
+            if asked.is_none() && random.below(2) == 0 && elements.len() < 6 {
                 let number = elements.len() as u32;
                 let seen: Vec<u32> =
                     knows.iter().copied().filter(|_| random.below(100) >= forgetful_percent).collect();
@@ -283,6 +303,8 @@ mod tests {
                 if is_acknowledged {
                     knows.push(number);
                 }
+            } else if asked.is_none() && random.below(100) < long_percent {
+                *asked = Some(2 * at);
             } else {
                 let below = replaced(&elements);
                 let mut held = 0;
@@ -294,9 +316,11 @@ mod tests {
                 let shown = showing(&elements, &below, held);
                 let shows: Vec<u32> = (0..elements.len() as u32).filter(|at| shown >> at & 1 == 1).collect();
                 knows.extend(&shows);
-                views.push(View { session, invoked: 2 * at, ended: 2 * at + 1, shows });
+                let invoked = asked.take().unwrap_or(2 * at);
+                views.push(View { session, invoked, ended: 2 * at + 1, shows });
             }
         }
+        views.sort_by_key(|view| view.invoked);
         (elements, views)
     }
 
