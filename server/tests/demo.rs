@@ -104,6 +104,9 @@ fn a_demo_survives_its_disasters_and_leaves_a_run_that_can_be_judged_again() {
     assert_eq!(json("run.json")["faults"].as_array().map(Vec::len), Some(2));
     let report = fs::read_to_string(run.join("report.html")).expect("a report");
     assert!(report.contains("Valid: it kept its promises"));
+    assert!(report.contains("href=\"verdict/index.html\"") && report.contains("<h2>Staleness</h2>"));
+    let page = fs::read_to_string(run.join("verdict/index.html")).expect("the checker's page");
+    assert!(page.contains("read your writes"));
     let history = fs::read_to_string(run.join("history.jsonl")).expect("a history");
     let answers = history.lines().filter(|line| line.contains(r#""type":"ok""#)).count();
     assert!(answers > 200, "only {answers} answers in two seconds");
@@ -115,6 +118,8 @@ fn a_demo_survives_its_disasters_and_leaves_a_run_that_can_be_judged_again() {
     let path = run.to_str().expect("a path of letters");
     let check = || godown(&["check", path]).output().expect("check runs");
     assert_eq!(check().status.code(), Some(0));
+    assert!(text.contains(stdout(&check()).trim()), "check says the demo's words:\n{}", stdout(&check()));
+    assert_eq!(json("verdict/results.json")["checks"], results["checks"], "the figures are in both");
 
     fs::remove_file(run.join("report.html")).expect("a report");
     assert!(godown(&["report", path]).output().expect("report runs").status.success());

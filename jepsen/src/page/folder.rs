@@ -94,24 +94,12 @@ impl Folder {
         times: Times,
     ) -> Result<PathBuf, FolderError> {
         let name = self.name(&report.source);
-        let folder = self.path.join(&name);
-        let violations: Vec<&Violation> = report.violations().take(VIOLATIONS_MAX).collect();
-        let scene = Scene::new(history, &violations);
-        let index = folder.join("index.html");
-        write(&index, &page(&scene, report))?;
-        let results = serde_json::to_string_pretty(report);
-        let results = results
-            .map_err(|error| FolderError { path: folder.join("results.json"), source: error.into() })?;
-        write(&folder.join("results.json"), &(results + "\n"))?;
-        for (number, violation) in violations.iter().enumerate().take(DRAWINGS_MAX) {
-            let drawing = figure::draw(&scene, number, violation, figure::Frame::Alone);
-            write(&folder.join(format!("witness-{}.svg", number + 1)), &drawing)?;
-        }
+        let (index, operations) = fill_folder(&self.path.join(&name), history, report)?;
         self.rows.push(Row::Judged {
             name,
             source: report.source.clone(),
             verdict: report.verdict,
-            operations: scene.operations,
+            operations,
             violations: report.violations().count(),
             times,
         });
@@ -159,6 +147,31 @@ impl Folder {
         }
         unique
     }
+}
+
+/// Writes page, results and drawings of one history straight into a folder, and says where the page is.
+///
+/// # Errors
+/// What cannot be written.
+pub fn write_into(folder: &Path, history: &History, report: &Report) -> Result<PathBuf, FolderError> {
+    fill_folder(folder, history, report).map(|(index, _)| index)
+}
+
+/// Says where the page is, and how many operations the history has.
+fn fill_folder(folder: &Path, history: &History, report: &Report) -> Result<(PathBuf, usize), FolderError> {
+    let violations: Vec<&Violation> = report.violations().take(VIOLATIONS_MAX).collect();
+    let scene = Scene::new(history, &violations);
+    let index = folder.join("index.html");
+    write(&index, &page(&scene, report))?;
+    let results = serde_json::to_string_pretty(report);
+    let results =
+        results.map_err(|error| FolderError { path: folder.join("results.json"), source: error.into() })?;
+    write(&folder.join("results.json"), &(results + "\n"))?;
+    for (number, violation) in violations.iter().enumerate().take(DRAWINGS_MAX) {
+        let drawing = figure::draw(&scene, number, violation, figure::Frame::Alone);
+        write(&folder.join(format!("witness-{}.svg", number + 1)), &drawing)?;
+    }
+    Ok((index, scene.operations))
 }
 
 /// A name that every file system takes.

@@ -39,7 +39,7 @@ use crate::history::History;
 use scene::Scene;
 use text::escape;
 
-pub use folder::{Folder, FolderError, Times};
+pub use folder::{Folder, FolderError, Times, write_into};
 
 /// The page's frame, with a place for each of the things below, in this order.
 const FRAME: &str = include_str!("page.html");

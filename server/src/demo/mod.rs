@@ -3,7 +3,8 @@
 //! Three real nodes are started as child processes. Sessions read, write and delete over HTTP while one node
 //! is killed and started again and another is paused and resumed. Then the load ends, the nodes get time to agree, each
 //! is asked what it holds, and the checker judges everything that the clients saw: was a write lost, did
-//! a deleted value return, do the nodes agree? The run folder keeps all of it. The exit code is the verdict:
+//! a deleted value return, do the nodes agree, did every session read its own writes? The run folder keeps all of it,
+//! and how stale reads were. The exit code is the verdict:
 //! 0 valid, 1 violated, 2 unknown or no run at all.
 
 mod memory;
@@ -20,14 +21,13 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use godown_jepsen::check;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::check::{UNKNOWN, exit_code};
+use crate::check::{UNKNOWN, exit_code, promises, tell};
 use crate::load::cluster::{Cluster, NODES, interrupted};
 use crate::load::screen::{Screen, print, thousands};
 use crate::report::run::{Folder, Results, Run, timestamp};
@@ -214,7 +214,7 @@ async fn come_to_rest(
 /// Checks the history, writes results and report, and says all of it.
 fn judge(folder: &Folder, rest: Rest, screen: &Screen) -> Result<ExitCode, Box<dyn Error>> {
     let history = folder.read_history()?;
-    let judgement = check::run(&history, check::Model::Siblings, &check::Options::default())?;
+    let judgement = promises(&history)?;
     let results = Results {
         equal_after_s: rest.equal_after.map(|after| after.as_secs_f64()),
         repaired_by_reads: rest.repaired,
@@ -222,6 +222,7 @@ fn judge(folder: &Folder, rest: Rest, screen: &Screen) -> Result<ExitCode, Box<d
         ..Results::new(&judgement)?
     };
     folder.write_results(&results)?;
+    folder.write_verdict(&history, &judgement)?;
     let report = report::write(folder.path())?;
     screen.finish();
 
@@ -229,8 +230,7 @@ fn judge(folder: &Folder, rest: Rest, screen: &Screen) -> Result<ExitCode, Box<d
     let rows: Vec<_> = results.latency.iter().map(table::cells).collect();
     print(&format!("\nLatency of successful calls ({} calls in all)\n", thousands(calls)));
     print(&table::align(table::COLUMNS, &rows, 2));
-    print(judgement.to_string().trim_end());
-    print(&format!("\nVerdict: {}", judgement.verdict));
+    tell(&judgement);
     print(&format!("Run:     {}", folder.path().display()));
     print(&format!("Report:  {}", absolute(&report).display()));
     Ok(exit_code(judgement.verdict).into())

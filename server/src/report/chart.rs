@@ -1,6 +1,6 @@
-//! The drawings of the page, as SVG text: latency over time, calls per second, and who waited for what.
+//! The drawings of the page, as SVG text: latency over time, calls per second, who waited for what, and how fresh reads were.
 //!
-//! All of them share one time axis and show the faults as named bands behind everything, so that an eye can follow
+//! All but the last share one time axis and show the faults as named bands behind everything, so that an eye can follow
 //! a band down the page. Colours are classes of the page's style sheet, which knows light and dark. Points that lie on
 //! top of each other are drawn as one path of dots, which keeps a page of tens of thousands of calls small.
 
@@ -11,6 +11,7 @@ use godown_jepsen::history::Outcome;
 use super::page::escape;
 use super::run::{Fault, Run};
 use super::series::Call;
+use super::staleness::{Bucket, Staleness};
 use super::table::OPERATIONS;
 
 /// The width of a drawing, in its own units.
@@ -348,9 +349,126 @@ fn lane_kind(call: &Call) -> usize {
     }
 }
 
+/// Times since a write on a logarithmic axis; one that is shorter than all marks is at the left end.
+struct Since {
+    low: f64,
+    high: f64,
+}
+
+impl Since {
+    fn of(buckets: &[Bucket]) -> Self {
+        let edges = || buckets.iter().flat_map(|bucket| [bucket.from, bucket.until]).filter(|edge| *edge > 0);
+        let log = |edge: Option<u64>| edge.map_or(0.0, |edge| (edge as f64).log10());
+        let (low, high) = (log(edges().min()), log(edges().max()));
+        Since { low, high: high.max(low + 0.1) }
+    }
+
+    fn x(&self, log: f64) -> f64 {
+        LEFT + (WIDTH - LEFT - RIGHT) * ((log - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
+    }
+
+    fn middle(&self, bucket: &Bucket) -> f64 {
+        let log = |edge: u64| (edge as f64).max(1.0).log10().max(self.low);
+        self.x((log(bucket.from) + log(bucket.until)) / 2.0)
+    }
+}
+
+/// Where the axis of shares begins: as high as all of the interval's lower ends allow.
+fn floor_of(buckets: &[Bucket]) -> f64 {
+    let least = buckets.iter().map(|bucket| bucket.low).fold(1.0, f64::min);
+    [0.99, 0.9, 0.5].into_iter().find(|floor| *floor <= least).unwrap_or(0.0)
+}
+
+/// The share of reads that missed nothing, by how long before them the last write had settled.
+pub(super) fn freshness(staleness: &Staleness) -> String {
+    const PANEL: f64 = 150.0;
+    const HEIGHT: f64 = TOP + PANEL + BOTTOM;
+    const STEPS: u32 = 5;
+    let buckets = &staleness.t_curve;
+    let (since, floor) = (Since::of(buckets), floor_of(buckets));
+    let y = |share: f64| TOP + PANEL * (1.0 - (share - floor) / (1.0 - floor)).clamp(0.0, 1.0);
+    let mut svg = String::new();
+    open(&mut svg, HEIGHT, "Share of reads that missed nothing, by the time since the last write");
+    for step in 0..=STEPS {
+        let share = floor + (1.0 - floor) * f64::from(step) / f64::from(STEPS);
+        let _ = write!(
+            svg,
+            "<path class=\"grid\" d=\"M{LEFT} {0:.1}H{1}\"/><text class=\"label\" x=\"{2}\" y=\"{3:.1}\" \
+             text-anchor=\"end\">{4:.1} %</text>",
+            y(share),
+            WIDTH - RIGHT,
+            LEFT - 8.0,
+            y(share) + 4.0,
+            100.0 * share
+        );
+    }
+    for power in since.low.ceil() as i32..=since.high.floor() as i32 {
+        let label = match staleness.unit.as_str() {
+            "ns" => decade_name(power - 9),
+            _ => format!("{:.0}", 10_f64.powi(power)),
+        };
+        let _ = write!(
+            svg,
+            "<path class=\"grid\" d=\"M{0:.1} {TOP}v{PANEL}\"/><text class=\"label\" x=\"{0:.1}\" y=\"{1}\" \
+             text-anchor=\"middle\">{label}</text>",
+            since.x(f64::from(power)),
+            TOP + PANEL + 17.0
+        );
+    }
+    let line = |of: fn(&Bucket) -> f64| -> Vec<String> {
+        buckets.iter().map(|bucket| format!("{:.1} {:.1}", since.middle(bucket), y(of(bucket)))).collect()
+    };
+    let mut back = line(|bucket| bucket.low);
+    back.reverse();
+    let _ = write!(
+        svg,
+        "<path class=\"range\" d=\"M{}L{}Z\"/><path class=\"share\" d=\"M{}\"/>",
+        line(|bucket| bucket.high).join("L"),
+        back.join("L"),
+        line(|bucket| bucket.share).join("L")
+    );
+    for bucket in buckets {
+        let _ = write!(
+            svg,
+            "<circle class=\"share-dot\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"><title>{} to {}: {} of {} reads missed \
+             nothing</title></circle>",
+            since.middle(bucket),
+            y(bucket.share),
+            escape(&staleness.time(bucket.from)),
+            escape(&staleness.time(bucket.until)),
+            bucket.fresh,
+            bucket.reads
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bucket(from: u64, until: u64, low: f64) -> Bucket {
+        Bucket { from, until, reads: 9, fresh: 9, share: 1.0, low, high: 1.0 }
+    }
+
+    #[test]
+    fn times_since_a_write_are_in_order_from_left_to_right_even_from_zero_on() {
+        let buckets = [bucket(0, 1, 0.7), bucket(1, 2, 0.7), bucket(1_000, 2_000, 0.7)];
+        let since = Since::of(&buckets);
+        let places = buckets.map(|bucket| since.middle(&bucket));
+        assert!(places.is_sorted() && LEFT <= places[0] && places[2] < WIDTH - RIGHT, "{places:?}");
+        assert!(places[1] < places[2] - 500.0, "{places:?}");
+        let alone = Since::of(&buckets[..1]).middle(&buckets[0]);
+        assert!((LEFT..=WIDTH).contains(&alone), "{alone}");
+    }
+
+    #[test]
+    fn the_axis_of_shares_holds_every_interval() {
+        for (low, floor) in [(0.995, 0.99), (0.97, 0.9), (0.6, 0.5), (0.2, 0.0)] {
+            assert_eq!(floor_of(&[bucket(1, 2, 1.0), bucket(2, 5, low)]), floor);
+        }
+    }
 
     #[test]
     fn ticks_are_round_and_few() {

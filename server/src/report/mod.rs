@@ -2,14 +2,15 @@
 //!
 //! A run leaves a folder ([`mod@run`] names its files); everything here is a function of that folder, so a report can
 //! be made again at any time, with `godown report`, and shows what the files say, never what a process remembered.
-//! [`table`] has the percentiles, [`series`] turns the history into what is drawn, [`chart`] draws, [`page`] writes the
-//! page.
+//! [`table`] has the percentiles, [`staleness`] what the checker measured, [`series`] turns the history into what is drawn,
+//! [`chart`] draws, [`page`] writes the page.
 
 mod chart;
 mod page;
 pub(crate) mod phase;
 pub(crate) mod run;
 mod series;
+mod staleness;
 pub(crate) mod table;
 
 use std::error::Error;

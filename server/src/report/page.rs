@@ -9,9 +9,11 @@ use std::fmt::Write as _;
 use godown_jepsen::history::Outcome;
 
 use super::chart;
-use super::run::{Check, Contents, Violation};
+use super::run::{Check, Contents, VERDICT_PAGE, Violation};
 use super::series::{self, Call};
+use super::staleness::Staleness;
 use super::table::{COLUMNS, Row, cells};
+use crate::check::NOT_JUDGED;
 use crate::load::screen::thousands;
 
 const STYLE: &str = include_str!("page.css");
@@ -76,6 +78,14 @@ pub(super) fn render(contents: &Contents) -> String {
          such clients meet, not those of a fixed arrival rate.",
         &scroll(&table(&contents.results.latency)),
     );
+    if let Some(staleness) = Staleness::of(&contents.results) {
+        section(
+            &mut page,
+            "Staleness",
+            "How far reads lagged behind writes, as far as it is certain, however much went on at the same time.",
+            &staleness.html(),
+        );
+    }
     section(
         &mut page,
         "Calls per second",
@@ -121,7 +131,8 @@ fn verdict(page: &mut String, contents: &Contents, calls: &[Call]) {
         "valid" => (
             "Valid: it kept its promises",
             "Every acknowledged write is still there, or was replaced by a write or delete that had seen it. \
-             Nothing that was replaced or deleted came back. At the end every node showed the same.",
+             Nothing that was replaced or deleted came back. Every session read what it had written. At the end every \
+             node showed the same.",
         ),
         "violated" => (
             "Violated: it broke a promise",
@@ -143,7 +154,18 @@ fn verdict(page: &mut String, contents: &Contents, calls: &[Call]) {
     for check in &results.checks {
         check_line(page, check);
     }
-    page.push_str("</ul></section>");
+    page.push_str("</ul>");
+    if results.checks.iter().any(|check| check.name == "read your writes") {
+        let _ = write!(page, "<p class=\"words\">{}</p>", escape(NOT_JUDGED));
+    }
+    if contents.has_verdict_page {
+        let _ = write!(
+            page,
+            "<p class=\"words\"><a href=\"{VERDICT_PAGE}\">The checker’s page</a> has every call as a bar in its client’s \
+             lane, and draws each contradiction.</p>"
+        );
+    }
+    page.push_str("</section>");
     tiles(page, contents, calls);
     let violations: Vec<&Violation> = results.checks.iter().flat_map(|check| &check.violations).collect();
     if !violations.is_empty() {
@@ -163,6 +185,8 @@ fn check_line(page: &mut String, check: &Check) {
     let what = match check.name.as_str() {
         "siblings" => "nothing acknowledged is lost, nothing replaced returns",
         "convergence" => "all nodes end equal",
+        "staleness" => "measured, not judged; the figures are below",
+        "read your writes" => "a session reads what it had written, or what replaced it",
         _ => "",
     };
     let _ = write!(
@@ -291,7 +315,7 @@ fn settings(page: &mut String, contents: &Contents) {
         "<p class=\"words\">Again: <code>{}</code> makes the same choices, at other moments. Judge the history \
          again: <code>godown check runs/{}</code>.</p><p class=\"words\">Beside this page: <code>run.json</code> (all of the \
          above), <code>history.jsonl</code> (every call), <code>latency.hlog</code> (HdrHistogram), \
-         <code>results.json</code> (the verdict).</p>",
+         <code>results.json</code> (the verdict), <code>verdict/</code> (the checker’s page).</p>",
         escape(&run.command),
         escape(&run.name)
     );
@@ -302,20 +326,25 @@ fn settings(page: &mut String, contents: &Contents) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use godown_jepsen::check;
     use godown_jepsen::history::{Event, History};
 
     use super::super::phase::Phase;
     use super::super::run::{Fault, Moment, Results, Run, Span};
     use super::super::table;
     use super::*;
+    use crate::check::promises;
     use crate::load::hlog::histogram;
 
     const NASTY: &str = "<script>alert(\"x\")</script>&'";
 
     fn contents() -> Contents {
         let history: History = [
-            Event::invoke(0, "write").key(NASTY).value(NASTY).phase("calm").at(500_000_000),
+            Event::invoke(0, "write")
+                .key(NASTY)
+                .value(NASTY)
+                .seen(Vec::<&str>::new())
+                .phase("calm")
+                .at(500_000_000),
             Event::ok(0, "write").at(501_000_000),
             Event::invoke(0, "read").key(NASTY).phase("killed").at(1_500_000_000),
             Event::fail(0, "read").error(NASTY).at(1_600_000_000),
@@ -324,7 +353,7 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let report = check::run(&history, check::Model::Siblings, &check::Options::default()).unwrap();
+        let report = promises(&history).unwrap();
         let mut results = Results::new(&report).unwrap();
         let mut calm = histogram();
         calm.saturating_record(1_000_000);
@@ -351,7 +380,7 @@ mod tests {
             }],
             timeline: vec![Moment { at_s: 1.0, words: NASTY.to_owned() }],
         };
-        Contents { run, results, history }
+        Contents { run, results, history, has_verdict_page: true }
     }
 
     #[test]
@@ -364,9 +393,28 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_from_outside() {
         let page = render(&contents());
+        let page = page.replacen("href=\"verdict/index.html\"", "", 1);
         for reference in ["http://", "https://", "src=", "href=", "url(", "@import"] {
             assert!(!page.contains(reference), "the page contains {reference}");
         }
+    }
+
+    #[test]
+    fn only_a_page_that_is_there_is_linked_to() {
+        let mut contents = contents();
+        assert!(render(&contents).contains("<a href=\"verdict/index.html\">"));
+        contents.has_verdict_page = false;
+        assert!(!render(&contents).contains("href="));
+    }
+
+    #[test]
+    fn staleness_is_told_where_it_was_measured() {
+        let mut contents = contents();
+        let page = render(&contents);
+        assert!(page.contains("<h2>Staleness</h2>"));
+        assert!(page.contains("<th>reads judged</th><td>1 of 2</td>"), "{page}");
+        contents.results.checks.retain(|check| check.name != "staleness");
+        assert!(!render(&contents).contains("<h2>Staleness</h2>"));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! | `run.json` | [`Run`]: what was run, with what seed, settings and versions, when, and which faults from when to when |
 //! | `history.jsonl` | every call of every client, in order |
 //! | `latency.hlog` | latencies of successful calls, by operation and phase |
-//! | `results.json` | [`Results`]: the verdict with its checks, the percentiles |
+//! | `results.json` | [`Results`]: the verdict with its checks and their figures, the percentiles |
+//! | `verdict/` | the checker's own page, results and drawings |
 //! | `report.html` | all of it for people |
 //!
 //! Notebooks and reports read only these files. Times are seconds since the run began; `started` says when that was.
@@ -19,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use godown_jepsen::check;
 use godown_jepsen::history::{History, ReadError};
+use godown_jepsen::page::{self, FolderError};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +119,8 @@ pub(crate) struct Check {
     pub(crate) violations: Vec<Violation>,
     pub(crate) unknowns: Vec<Unknown>,
     pub(crate) notes: Vec<String>,
+    #[serde(default, skip_serializing_if = "check::Figures::is_empty")]
+    pub(crate) figures: check::Figures,
 }
 
 /// One contradiction.
@@ -173,7 +177,12 @@ pub(crate) struct Contents {
     pub(crate) run: Run,
     pub(crate) results: Results,
     pub(crate) history: History,
+    /// Whether the checker's page is there.
+    pub(crate) has_verdict_page: bool,
 }
+
+/// The checker's page, seen from the run folder.
+pub(crate) const VERDICT_PAGE: &str = "verdict/index.html";
 
 /// Why a run folder cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -197,6 +206,9 @@ pub(crate) enum RunError {
     /// The history cannot be read.
     #[error(transparent)]
     History(#[from] ReadError),
+    /// The checker's page cannot be written.
+    #[error(transparent)]
+    Verdict(#[from] FolderError),
 }
 
 /// A run folder.
@@ -269,6 +281,15 @@ impl Folder {
         self.write_json("results.json", results)
     }
 
+    /// Writes the checker's page with its results and drawings.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn write_verdict(&self, history: &History, report: &check::Report) -> Result<(), RunError> {
+        page::write_into(&self.path.join("verdict"), history, report)?;
+        Ok(())
+    }
+
     /// Writes `report.html`, and says where it is.
     ///
     /// # Errors
@@ -306,6 +327,7 @@ impl Folder {
             run: self.read_json("run.json")?,
             results: self.read_json("results.json")?,
             history: self.read_history()?,
+            has_verdict_page: self.path.join(VERDICT_PAGE).is_file(),
         })
     }
 
