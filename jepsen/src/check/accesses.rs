@@ -9,6 +9,7 @@
 
 use super::register::Nil;
 use super::report::{Anomaly, Check, Explanation, Violation};
+use super::role::Role;
 use crate::engine::causal::{Access, Act};
 use crate::engine::quick::QuickMap;
 use crate::history::{Atom, History, Operation, Outcome};
@@ -37,25 +38,6 @@ enum Thin {
 struct Key {
     atom: Atom,
     unknown: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Read,
-    Write,
-    Delete,
-    Strange,
-}
-
-impl Role {
-    fn of(word: &str) -> Self {
-        match word {
-            "read" | "get" => Role::Read,
-            "write" | "put" => Role::Write,
-            "delete" => Role::Delete,
-            _ => Role::Strange,
-        }
-    }
 }
 
 const NONE: u32 = u32::MAX;
@@ -176,7 +158,7 @@ impl<'h> Sorting<'h> {
             let value = operation.argument.present().filter(|value| !value.is_null());
             match (self.role(operation), value) {
                 (Role::Read, _) => {}
-                (Role::Strange, _) => self.give_up(number, |sorting| {
+                (Role::Cas | Role::Strange, _) => self.give_up(number, |sorting| {
                     let (history, at) = (sorting.history, sorting.history.start_of(operation));
                     let f = history.word(operation.f);
                     format!("\"{f}\" at {at} is no function of this rule (read, write, delete)")

@@ -16,6 +16,7 @@ mod measure;
 mod queue;
 mod register;
 mod report;
+mod role;
 mod route;
 mod session;
 mod set;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
+use super::role::Role;
 use super::{CheckError, Quorum, Resolve, keys, witness};
 use crate::engine::quick::QuickMap;
 use crate::engine::wgl::{self, Budget, Call, Decision, Step};
@@ -155,28 +156,6 @@ pub(super) struct Part<'a> {
     values: Vec<Atom>,
     /// A function that is no register's.
     stranger: Option<Operation>,
-}
-
-/// What a function does to a register.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Read,
-    Write,
-    Delete,
-    Cas,
-    Strange,
-}
-
-impl Role {
-    fn of(word: &str) -> Self {
-        match word {
-            "read" | "get" => Role::Read,
-            "write" | "put" => Role::Write,
-            "delete" => Role::Delete,
-            "cas" => Role::Cas,
-            _ => Role::Strange,
-        }
-    }
 }
 
 impl<'a> Part<'a> {

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::convergence::{is_final_read, node_name, shown};
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
+use super::role::Role;
 use super::{CheckError, keys};
 use crate::engine::quick::QuickMap;
 use crate::history::{Atom, History, Operation, Outcome, Shown};
@@ -41,26 +42,6 @@ pub fn siblings(history: &History) -> Result<Report, CheckError> {
         }
     }
     Ok(Report::new(&history.source, vec![check]))
-}
-
-/// What a function does to a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Read,
-    Write,
-    Delete,
-    Strange,
-}
-
-impl Role {
-    fn of(word: &str) -> Self {
-        match word {
-            "read" | "get" => Role::Read,
-            "write" | "put" => Role::Write,
-            "delete" => Role::Delete,
-            _ => Role::Strange,
-        }
-    }
 }
 
 /// A write or a delete.
@@ -119,7 +100,7 @@ impl<'h> Part<'h> {
                 Role::Read => part.reads.push(*operation),
                 Role::Write => part.add_element(*operation, false)?,
                 Role::Delete => part.add_element(*operation, true)?,
-                Role::Strange => {
+                Role::Cas | Role::Strange => {
                     let (f, at) = (history.word(operation.f), history.start_of(operation));
                     return Err(format!("\"{f}\" at {at} is no function of siblings (read, write, delete)"));
                 }

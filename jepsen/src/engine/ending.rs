@@ -201,8 +201,9 @@ fn merge(a: &[u128], b: &[u128]) -> Vec<u128> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::staleness::tests::{ROUNDS, Random};
+    use super::super::staleness::tests::ROUNDS;
     use super::*;
+    use crate::engine::random::Random;
 
     fn random_span(random: &mut Random) -> Span {
         let invoked = random.below(20);

@@ -16,6 +16,11 @@ impl Random {
     pub(crate) fn percent(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
+
+    /// Whether something happens that happens once in so many times.
+    pub(crate) fn is_one_in(&mut self, bound: u32) -> bool {
+        self.below(bound) == 0
+    }
 }
 
 /// How many rounds to play: all of them in release, fewer while debugging.

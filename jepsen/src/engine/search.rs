@@ -602,6 +602,7 @@ mod tests {
 
     use super::super::wgl::{self, Call, Step};
     use super::*;
+    use crate::engine::random::Random;
 
     const BUDGET: Budget = Budget { steps_max: 10_000_000, configurations_max: 1_000_000, deadline: None };
 
@@ -680,17 +681,6 @@ mod tests {
                 (0..self.spans.len()).all(|call| returned(call).is_none() || place(call).is_some());
             let has_begun = order.iter().all(|call| self.spans[*call].invoked < until);
             !states.is_empty() && keeps_time && is_whole && has_begun
-        }
-    }
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
         }
     }
 

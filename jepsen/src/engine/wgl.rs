@@ -575,6 +575,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::engine::random::Random;
 
     const BUDGET: Budget = Budget { steps_max: 10_000_000, configurations_max: 1_000_000, deadline: None };
 
@@ -605,17 +606,6 @@ mod tests {
             })
         }
         go(calls, (1 << calls.len()) - 1, 0, &mut BTreeSet::new())
-    }
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
-        }
     }
 
     /// A history of a few clients; half of them really run against a register, so that both verdicts are common.

@@ -763,6 +763,7 @@ mod tests {
 
     use super::super::wgl::{self, Budget, Decision};
     use super::*;
+    use crate::engine::random::Random;
 
     fn call(step: Step, invoked: u32, returned: impl Into<Option<u32>>) -> Call {
         Call { step, invoked, returned: returned.into() }
@@ -794,21 +795,6 @@ mod tests {
             })
         }
         go(calls, 0, 0, &mut BTreeSet::new())
-    }
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
-        }
-
-        fn is(&mut self, percent: u32) -> bool {
-            self.below(100) < percent
-        }
     }
 
     /// What random calls are like.
@@ -846,13 +832,13 @@ mod tests {
             if let Some(number) = open[random.below(taste.clients) as usize]
                 && !std::mem::replace(&mut is_done[number], true)
             {
-                let lie = random.is(taste.lie_percent);
-                let known = fresh + 1 + u32::from(random.is(20));
+                let lie = random.percent(taste.lie_percent);
+                let known = fresh + 1 + u32::from(random.percent(20));
                 let step = &mut calls[number].step;
                 match *step {
                     Step::Read(_) => *step = Step::Read(if lie { random.below(known) } else { value }),
                     Step::Cas(old, new) if old == value || lie => value = new,
-                    Step::Cas(_, new) if !random.is(5) => {
+                    Step::Cas(_, new) if !random.percent(5) => {
                         *step = Step::Cas(value, new);
                         value = new;
                     }
@@ -866,16 +852,16 @@ mod tests {
                 None if calls.len() < taste.count as usize => {
                     open[client] = Some(calls.len());
                     is_done.push(false);
-                    let new = if random.is(taste.repeat_percent) {
+                    let new = if random.percent(taste.repeat_percent) {
                         random.below(fresh + 1)
                     } else {
                         fresh += 1;
                         fresh
                     };
-                    let step = if random.is(40) {
+                    let step = if random.percent(40) {
                         Step::Read(value)
-                    } else if random.is(taste.cas_percent) {
-                        Step::Cas(if random.is(70) { value } else { random.below(fresh + 2) }, new)
+                    } else if random.percent(taste.cas_percent) {
+                        Step::Cas(if random.percent(70) { value } else { random.below(fresh + 2) }, new)
                     } else {
                         Step::Write(new)
                     };
@@ -883,7 +869,7 @@ mod tests {
                 }
                 Some(number) => {
                     open[client] = None;
-                    if is_done[number] && !random.is(taste.crash_percent) {
+                    if is_done[number] && !random.percent(taste.crash_percent) {
                         calls[number].returned = Some(position);
                     }
                 }

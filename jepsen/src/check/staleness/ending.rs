@@ -3,12 +3,13 @@
 //! A final read that certainly missed a write shows that the store's idea of "latest" is not that of its clients:
 //! one wrote after another had been acknowledged, and yet lost. Skewed clocks do that.
 
-use super::part::{Part, Role, Skip};
+use super::part::{Part, Skip};
 use super::{Measured, steps_of};
 use crate::check::Options;
 use crate::check::convergence::{node_name, shown};
 use crate::check::measure::Clock;
 use crate::check::report::{Anomaly, Explanation};
+use crate::check::role::Role;
 use crate::history::{Atom, History, Operation, Outcome};
 
 /// What one final read of a register says.

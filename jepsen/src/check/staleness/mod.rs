@@ -21,9 +21,10 @@ mod part;
 use rayon::prelude::*;
 
 pub(super) use self::ending::Ending;
-use self::part::{Judged, Measured, Part, Role};
+use self::part::{Judged, Measured, Part};
 use super::measure::Clock;
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
+use super::role::Role;
 use super::{CheckError, Options, keys};
 use crate::history::{Atom, History, Operation};
 

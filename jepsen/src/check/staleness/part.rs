@@ -6,32 +6,11 @@
 
 use crate::check::convergence::shown;
 use crate::check::measure::Clock;
+use crate::check::role::Role;
 use crate::check::{Nil, Options};
 use crate::engine::quick::QuickMap;
 use crate::engine::staleness::{self, causal, delta};
 use crate::history::{Atom, History, Operation, Outcome};
-
-/// What a function does to a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Read,
-    Write,
-    Delete,
-    Cas,
-    Strange,
-}
-
-impl Role {
-    pub(super) fn of(word: &str) -> Self {
-        match word {
-            "read" | "get" => Role::Read,
-            "write" | "put" => Role::Write,
-            "delete" => Role::Delete,
-            "cas" => Role::Cas,
-            _ => Role::Strange,
-        }
-    }
-}
 
 /// Why a read was not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

@@ -306,8 +306,9 @@ impl Walk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ROUNDS, Random};
+    use super::super::tests::ROUNDS;
     use super::*;
+    use crate::engine::random::Random;
 
     /// The definition, word for word: of all sets of elements that are closed under "had seen", may have happened
     /// by the end of the read, and show what it showed, the elements that are in any.

@@ -125,8 +125,9 @@ pub(crate) fn missing_overlap(nodes: u32, read: u32, written: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ROUNDS, Random};
+    use super::super::tests::ROUNDS;
     use super::*;
+    use crate::engine::random::Random;
 
     fn random_samples(random: &mut Random) -> Vec<Sample> {
         let count = 1 + random.below(10);

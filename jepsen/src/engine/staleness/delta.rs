@@ -144,8 +144,9 @@ fn conflict(blocks: &[Block], shift: Shift) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ROUNDS, Random, random_register};
+    use super::super::tests::{ROUNDS, random_register};
     use super::*;
+    use crate::engine::random::Random;
 
     /// A write from when to when; and a read, and of what.
     type Timed = (Vec<(i64, i64)>, Vec<(i64, i64, Option<u32>)>);

@@ -131,21 +131,7 @@ impl Fenwick {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-
-    pub(crate) struct Random(pub(crate) u64);
-
-    impl Random {
-        pub(crate) fn below(&mut self, bound: u32) -> u32 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            ((self.0 >> 33) % u64::from(bound)) as u32
-        }
-
-        pub(crate) fn is_one_in(&mut self, bound: u32) -> bool {
-            self.below(bound) == 0
-        }
-    }
+    use crate::engine::random::Random;
 
     /// How many random histories a test judges.
     pub(crate) const ROUNDS: u32 = if cfg!(debug_assertions) { 10_000 } else { 120_000 };
