@@ -7,6 +7,7 @@
 //! time after its invocation: it comes after what its session did before, and nothing of its session after it.
 //! A read of what nobody wrote, or had begun to write, or of what was refused, comes out of thin air.
 
+use super::reasons::{no_function_of, written_twice};
 use super::register::Nil;
 use super::report::{Anomaly, Check, Explanation, Violation};
 use super::role::Role;
@@ -159,9 +160,7 @@ impl<'h> Sorting<'h> {
             match (self.role(operation), value) {
                 (Role::Read, _) => {}
                 (Role::Cas | Role::Strange, _) => self.give_up(number, |sorting| {
-                    let (history, at) = (sorting.history, sorting.history.start_of(operation));
-                    let f = history.word(operation.f);
-                    format!("\"{f}\" at {at} is no function of this rule (read, write, delete)")
+                    no_function_of("this rule (read, write, delete)", sorting.history, operation)
                 }),
                 (Role::Delete, _) | (Role::Write, None) => {
                     let first = &mut self.first_empty[key as usize];
@@ -185,15 +184,7 @@ impl<'h> Sorting<'h> {
             *known = number as u32;
             return;
         }
-        self.give_up(number, |sorting| {
-            let history = sorting.history;
-            format!(
-                "{} is written twice ({} and {}); this rule needs values that are written once",
-                history.show(value),
-                history.start_of(&other),
-                history.start_of(&operation),
-            )
-        });
+        self.give_up(number, |sorting| written_twice(value, sorting.history, &other, &operation));
     }
 
     fn find_unknown_reads(&mut self) {

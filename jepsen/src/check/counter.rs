@@ -8,6 +8,7 @@
 
 use serde_json::json;
 
+use super::reasons::no_function_of;
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
 use super::{CheckError, Nil, Options, keys};
 use crate::engine::counter::{self, Add, Bounds, Decision, Read};
@@ -152,10 +153,8 @@ impl<'a> Part<'a> {
                 }
                 (Role::Read, _) => {}
                 (Role::Strange, _) => {
-                    let (f, at) = (history.word(operation.f), history.start_of(operation));
-                    return Ok(Err(format!(
-                        "\"{f}\" at {at} is no function of a counter (add, increment, decrement, read)"
-                    )));
+                    let object = "a counter (add, increment, decrement, read)";
+                    return Ok(Err(no_function_of(object, history, operation)));
                 }
             }
         }

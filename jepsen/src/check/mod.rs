@@ -14,6 +14,7 @@ mod endings;
 mod kv;
 mod measure;
 mod queue;
+mod reasons;
 mod register;
 mod report;
 mod role;

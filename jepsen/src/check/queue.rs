@@ -10,6 +10,7 @@
 
 use serde_json::json;
 
+use super::reasons::no_function_of;
 use super::report::{Anomaly, Check, Explanation, Figures, Report, Violation};
 use super::{CheckError, Nil, Options, keys};
 use crate::engine::queue::{self, Decision, Passage, Span};
@@ -258,10 +259,7 @@ impl<'a> Part<'a> {
                 (Role::Drain, Outcome::Unknown) => part.has_unknown_drain = true,
                 (Role::Dequeue | Role::Drain, Outcome::Fail) => {}
                 (Role::Strange, _) => {
-                    let (f, at) = (history.word(operation.f), history.start_of(operation));
-                    return Ok(Err(format!(
-                        "\"{f}\" at {at} is no function of a queue (enqueue, dequeue, drain)"
-                    )));
+                    return Ok(Err(no_function_of("a queue (enqueue, dequeue, drain)", history, operation)));
                 }
             }
         }

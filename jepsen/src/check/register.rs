@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::reasons::no_function_of;
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
 use super::role::Role;
 use super::{CheckError, Quorum, Resolve, keys, witness};
@@ -219,10 +220,8 @@ impl<'a> Part<'a> {
 
     fn judge(&self, key: Atom, options: &Options, deadline: Option<Instant>) -> Found {
         if let Some(stranger) = &self.stranger {
-            let (f, at) = (self.history.word(stranger.f), self.history.start_of(stranger));
-            return Found::Unknown(format!(
-                "\"{f}\" at {at} is no function of a register (read, write, delete, cas)"
-            ));
+            let object = "a register (read, write, delete, cas)";
+            return Found::Unknown(no_function_of(object, self.history, stranger));
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Found::Unknown("the time ran out before its turn; allow more with --timeout".to_owned());

@@ -13,8 +13,10 @@ use std::collections::BTreeSet;
 use super::accesses::Accesses;
 use super::causal::{Story, over};
 use super::convergence::shown;
+use super::reasons::{no_function_of, written_twice};
 use super::register::Options;
 use super::report::{Anomaly, Check, Explanation, Report, Violation};
+use super::role::Role;
 use super::{CheckError, keys};
 use crate::engine::causal::{Budget, Finding, Limit};
 use crate::engine::context::{Because, Element, Miss, View, misses};
@@ -153,15 +155,13 @@ impl<'h> Part<'h> {
             Part { history, writes: Vec::new(), elements: Vec::new(), reads: Vec::new(), views: Vec::new() };
         let mut numbers: QuickMap<Atom, u32> = QuickMap::default();
         for operation in operations {
-            match (history.word(operation.f), operation.outcome) {
-                ("read" | "get", Outcome::Ok) => part.reads.push(*operation),
-                ("read" | "get", _) | ("write" | "put" | "delete", Outcome::Fail) => {}
-                (f @ ("write" | "put" | "delete"), _) => {
-                    part.add(operation, f == "delete", &mut numbers)?;
-                }
-                (f, _) => {
-                    let at = history.start_of(operation);
-                    return Err(format!("\"{f}\" at {at} is no function of this rule (read, write, delete)"));
+            match (Role::of(history.word(operation.f)), operation.outcome) {
+                (Role::Read, Outcome::Ok) => part.reads.push(*operation),
+                (Role::Read, _) | (Role::Write | Role::Delete, Outcome::Fail) => {}
+                (Role::Write, _) => part.add(operation, false, &mut numbers)?,
+                (Role::Delete, _) => part.add(operation, true, &mut numbers)?,
+                (Role::Cas | Role::Strange, _) => {
+                    return Err(no_function_of("this rule (read, write, delete)", history, operation));
                 }
             }
         }
@@ -190,12 +190,7 @@ impl<'h> Part<'h> {
         if let Some(value) = operation.argument.present().filter(|value| !value.is_null())
             && let Some(other) = numbers.insert(value, number)
         {
-            return Err(format!(
-                "{} is written twice ({} and {}); this rule needs values that are written once",
-                history.show(value),
-                history.start_of(&self.writes[other as usize]),
-                history.start_of(operation),
-            ));
+            return Err(written_twice(value, history, &self.writes[other as usize], operation));
         }
         self.writes.push(*operation);
         self.elements.push(Element {

@@ -8,6 +8,7 @@
 
 use serde_json::json;
 
+use super::reasons::no_function_of;
 use super::report::{Anomaly, Check, Explanation, Figures, Report, Violation};
 use super::{CheckError, Options, keys};
 use crate::engine::quick::QuickMap;
@@ -196,10 +197,7 @@ impl<'a> Part<'a> {
                 }
                 (Role::Read, _) => {}
                 (Role::Strange, _) => {
-                    let (f, at) = (history.word(operation.f), history.start_of(operation));
-                    return Err(format!(
-                        "\"{f}\" at {at} is no function of a set that only grows (add, read)"
-                    ));
+                    return Err(no_function_of("a set that only grows (add, read)", history, operation));
                 }
             }
         }

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::convergence::{is_final_read, node_name, shown};
+use super::reasons::{no_function_of, written_twice};
 use super::report::{Anomaly, Check, Explanation, Place, Report, Violation};
 use super::role::Role;
 use super::{CheckError, keys};
@@ -101,8 +102,7 @@ impl<'h> Part<'h> {
                 Role::Write => part.add_element(*operation, false)?,
                 Role::Delete => part.add_element(*operation, true)?,
                 Role::Cas | Role::Strange => {
-                    let (f, at) = (history.word(operation.f), history.start_of(operation));
-                    return Err(format!("\"{f}\" at {at} is no function of siblings (read, write, delete)"));
+                    return Err(no_function_of("siblings (read, write, delete)", history, operation));
                 }
             }
         }
@@ -139,12 +139,7 @@ impl<'h> Part<'h> {
             Some(_) if operation.outcome == Outcome::Fail => {}
             Some(other) if !self.is_refused(*other) => {
                 let other = self.elements[*other as usize].operation;
-                return Err(format!(
-                    "{} is written twice ({} and {}); this rule needs values that are written once",
-                    self.history.show(value),
-                    self.history.start_of(&other),
-                    self.history.start_of(&operation),
-                ));
+                return Err(written_twice(value, self.history, &other, &operation));
             }
             _ => {
                 self.numbers.insert(value, number);

@@ -6,6 +6,7 @@
 
 use crate::check::convergence::shown;
 use crate::check::measure::Clock;
+use crate::check::reasons::no_function_of;
 use crate::check::role::Role;
 use crate::check::{Nil, Options};
 use crate::engine::quick::QuickMap;
@@ -112,10 +113,7 @@ impl<'h> Part<'h> {
                     part.add(*operation, *new, new.is_null())?;
                 }
                 Role::Strange => {
-                    let (f, at) = (history.word(operation.f), history.start_of(operation));
-                    return Err(format!(
-                        "\"{f}\" at {at} is no function of a register (read, write, delete, cas)"
-                    ));
+                    return Err(no_function_of("a register (read, write, delete, cas)", history, operation));
                 }
             }
         }
