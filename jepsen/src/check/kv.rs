@@ -428,13 +428,13 @@ impl Story<'_> {
         let is_get = |call: u32| Role::of(self.history.word(self.of(call).f)) == Role::Get;
         let (anomaly, contradiction) = match (is_get(first), is_get(second), shown_by) {
             (true, true, _) => (
-                Anomaly::Stale,
+                Anomaly::StaleRead,
                 format!("{} shows less of the same text than {}", self.at(first), self.at(second)),
             ),
             (true, false, shown_by) => {
                 let by =
                     shown_by.map_or(String::new(), |by| format!(", where {} shows it to be", self.at(by)));
-                (Anomaly::Stale, format!("{} lacks {}{by}", self.at(first), self.written(second)))
+                (Anomaly::StaleRead, format!("{} lacks {}{by}", self.at(first), self.written(second)))
             }
             (false, true, _) => {
                 (Anomaly::Invented, format!("{} shows {} already", self.at(second), self.written(first)))
@@ -525,7 +525,7 @@ mod tests {
                 Anomaly::NotLinearizable,
                 "appended to the same text",
             ),
-            (&[("append", "c"), ("get", "b"), ("get", "bc")], Anomaly::Stale, "lacks c"),
+            (&[("append", "c"), ("get", "b"), ("get", "bc")], Anomaly::StaleRead, "lacks c"),
             (&[("get", "bc"), ("append", "c")], Anomaly::Invented, "shows c already"),
             (&[("get", "a")], Anomaly::NotLinearizable, "must each come before the other"),
         ] {

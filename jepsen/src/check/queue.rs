@@ -454,7 +454,7 @@ impl<'a> Part<'a> {
         explanation.summary = format!("the queue was said to be empty ({at}), but never was meanwhile");
         let process = self.history.process(answer.process);
         explanation.contradiction = format!("process {process} found it empty ({at})");
-        (Anomaly::Stale, explanation)
+        (Anomaly::StaleRead, explanation)
     }
 }
 
@@ -493,7 +493,7 @@ mod tests {
             (vec![("dequeue", 3.into())], Anomaly::Invented, "nobody tried to enqueue it"),
             (vec![("dequeue", 3.into()), ("enqueue", 3.into())], Anomaly::Invented, "came out before"),
             (vec![("dequeue", 1.into()), ("dequeue", 1.into())], Anomaly::Duplicate, "came out 2 times"),
-            (vec![("dequeue", Value::Null)], Anomaly::Stale, "1 was inside from event 3 to the end"),
+            (vec![("dequeue", Value::Null)], Anomaly::StaleRead, "1 was inside from event 3 to the end"),
             (vec![("drain", list(&[1]))], Anomaly::LostWrite, "2 was enqueued and acknowledged"),
         ] {
             let report = and(&more);

@@ -147,7 +147,7 @@ pub enum Anomaly {
     AbortedRead,
     /// A value was read before its write began.
     FutureRead,
-    /// A value was read after it had been replaced.
+    /// A read shows what had been replaced, or lacks what had certainly taken effect, before it began.
     StaleRead,
     /// Two calls replaced the same value, and one of the two replacements is gone.
     LostUpdate,
@@ -173,8 +173,6 @@ pub enum Anomaly {
     LostToEarlier,
     /// Reads with the same causal context show different values.
     Incoherent,
-    /// A read lacks what had certainly taken effect before it began.
-    Stale,
     /// A counter shows what no choice of additions makes at that time.
     OutOfBounds,
     /// A queue hands values out in another order than it took them in.
@@ -221,7 +219,6 @@ impl fmt::Display for Anomaly {
             Anomaly::LostElement => "lost element",
             Anomaly::LostToEarlier => "lost to an earlier write",
             Anomaly::Incoherent => "incoherent values",
-            Anomaly::Stale => "stale read",
             Anomaly::OutOfBounds => "out of bounds",
             Anomaly::OutOfOrder => "out of order",
             Anomaly::CyclicCo => "cycle of causes",

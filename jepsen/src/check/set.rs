@@ -440,7 +440,7 @@ impl Story<'_> {
                 let lacks = format!("{} lacks {}", self.at(read), self.shown(element(add)));
                 let is_lost =
                     self.fates[element(add) as usize].is_some_and(|fate| fate.outcome() == End::Lost);
-                let anomaly = if is_lost { Anomaly::LostWrite } else { Anomaly::Stale };
+                let anomaly = if is_lost { Anomaly::LostWrite } else { Anomaly::StaleRead };
                 let at = self.history.end_of(self.add(add));
                 (anomaly, format!("{} ({at}), but {lacks}", self.did(second)), lacks)
             }
@@ -450,7 +450,7 @@ impl Story<'_> {
                     self.reads[higher as usize].shown.iter().find(|element| !shown.contains(element));
                 let missed = missed.map_or(String::new(), |missed| self.shown(*missed));
                 let both = format!("{} shows {missed}, and {} lacks it", self.at(higher), self.at(lower));
-                (Anomaly::Stale, format!("{missed} was shown and then was not"), both)
+                (Anomaly::StaleRead, format!("{missed} was shown and then was not"), both)
             }
             (Call::Add(add), Call::Read(read), _) => {
                 let shows = format!("{} shows {} already", self.at(read), self.shown(element(add)));
@@ -460,7 +460,7 @@ impl Story<'_> {
                 let by = by.map_or("a read".to_owned(), |by| self.at(by));
                 let (early, late) = (self.shown(element(early)), self.shown(element(late)));
                 let shows = format!("{by} shows {early} and lacks {late}");
-                (Anomaly::Stale, shows.clone(), shows)
+                (Anomaly::StaleRead, shows.clone(), shows)
             }
         };
         explanation.summary = summary;
@@ -500,7 +500,7 @@ mod tests {
         assert!(and(&[read(2, &[2, 1], 30)]).is_valid());
         for (more, anomaly, words) in [
             (vec![read(2, &[1], 30)], Anomaly::LostWrite, "event 7 lacks 2"),
-            (vec![read(2, &[1], 30), read(3, &[1, 2], 40)], Anomaly::Stale, "event 7 lacks 2"),
+            (vec![read(2, &[1], 30), read(3, &[1, 2], 40)], Anomaly::StaleRead, "event 7 lacks 2"),
             (vec![read(2, &[1, 2, 3], 30)], Anomaly::Invented, "nobody ever added it"),
             (vec![read(2, &[1, 2, 1], 30)], Anomaly::Duplicate, "a set has 1 once"),
             (vec![read(2, &[2], 30)], Anomaly::NotLinearizable, "lacks"),

@@ -101,7 +101,7 @@ fn judge(history: &History, clock: &Clock, key: &Key, options: &Options, check: 
     let worst = |size: &dyn Fn(&Judged) -> u64| reads().rev().max_by_key(|judged| size(judged));
     let mut violate = |judged: &Judged, bound: String| {
         let explanation = explain(history, clock, key, judged, &bound);
-        check.violate(Violation { anomaly: Anomaly::Stale, key: history.value(key.key), explanation });
+        check.violate(Violation { anomaly: Anomaly::StaleRead, key: history.value(key.key), explanation });
     };
     if let Some(most) = options.staleness_k_max
         && let Some(judged) = worst(&|judged| judged.missed.into())
