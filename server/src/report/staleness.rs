@@ -123,7 +123,7 @@ impl Staleness {
                 "fresh after",
                 visible,
                 "The time since the last write from which on 99 of 100 reads miss nothing, by the most likely curve that \
-                 never falls; no shorter time than any read had can be told.",
+                 never falls; of times that no read had nothing is known.",
             ),
         ]
     }
