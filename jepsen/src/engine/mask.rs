@@ -33,6 +33,10 @@ impl<const N: usize> Mask<N> {
         Mask(std::array::from_fn(|i| self.0[i] & !other.0[i]))
     }
 
+    pub(crate) fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u16)) {
         for (word, bits) in (0u16..).zip(&self.0) {
             let mut bits = *bits;

@@ -575,11 +575,7 @@ impl<M: Machine, const N: usize> Search<'_, M, N> {
 fn undominated<const N: usize>(fronts: Vec<Front<N>>) -> Vec<Front<N>> {
     let mut used: QuickMap<(u32, Mask<N>), Vec<Mask<N>>> = QuickMap::default();
     let mut fronts = fronts;
-    fronts.sort_by_key(|front| {
-        let mut count = 0;
-        front.configuration.used.for_each(|_| count += 1);
-        count
-    });
+    fronts.sort_by_key(|front| front.configuration.used.count());
     fronts.retain(|front| {
         let Configuration { state, done, used: with } = front.configuration;
         let before = used.entry((state, done)).or_default();
