@@ -11,6 +11,7 @@
 //! | `source` | where the history came from |
 //! | `verdict` | the worst of all checks: `valid`, `unknown` or `violated` |
 //! | `checks[]` | `name`, `verdict`, `operations` and `keys` that were judged, `notes` on how |
+//! | `checks[].figures` | numbers by name: counts, quantiles, curves; missing if there are none |
 //! | `checks[].unknowns[]` | what could not be told: `key` (null: the history) and `reason` |
 //! | `checks[].violations[]` | `anomaly` (a name such as `not-linearizable`), `key`, `explanation` |
 //! | `….explanation` | `summary`; `events[]` ("let …"); `steps[]` ("then …"); `contradiction` ("but …") |

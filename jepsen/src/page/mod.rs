@@ -1,6 +1,6 @@
 //! A history and its verdict as a page: one HTML file that explains by picture, with nothing outside of it.
 //!
-//! [`html`] gives the page, which a small script lets its reader explore, [`svg`] one violation as a drawing for a paper or a README, [`Folder`] writes both
+//! [`html`] gives the page, which a small script lets its reader explore, [`svg`] one violation as a drawing for a paper or a README; [`Folder`] and [`write_into`] write both
 //! beside the results. A page loads nothing, so it can be attached to a report, opened from a disk and read in
 //! ten years. What a history says may come from anybody: no text of it is ever taken for markup. A page's size is bounded:
 //! of a very long history it holds the calls around the violations, and says so.
