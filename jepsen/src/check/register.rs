@@ -402,6 +402,8 @@ fn relax(calls: &[Call], end: u32, deadline: Option<Instant>) -> Relaxed {
         prefix.iter().copied().filter(|call| calls[*call].returned.is_some_and(|at| at <= end)).collect();
     kept.iter().for_each(|call| is_kept[*call] = true);
     let mut steps_left = RELAX_STEPS_MAX;
+    // What may still make a difference: a read without an obligation does not.
+    let mut active = prefix.clone();
     let mut trial: Vec<Call> = Vec::with_capacity(prefix.len());
     let mut size = kept.len().div_ceil(2);
     while size > 0 && steps_left > 0 {
@@ -413,7 +415,7 @@ fn relax(calls: &[Call], end: u32, deadline: Option<Instant>) -> Relaxed {
             let group: Vec<usize> = kept[begin..kept.len().min(begin + size)].to_vec();
             group.iter().for_each(|call| is_kept[*call] = false);
             trial.clear();
-            trial.extend(prefix.iter().map(|call| Call {
+            trial.extend(active.iter().map(|call| Call {
                 returned: calls[*call].returned.filter(|_| is_kept[*call]),
                 ..calls[*call]
             }));
@@ -422,6 +424,7 @@ fn relax(calls: &[Call], end: u32, deadline: Option<Instant>) -> Relaxed {
             steps_left = steps_left.saturating_sub(steps + trial.len() as u64);
             if matches!(decision, Decision::Impossible { .. }) {
                 kept.retain(|call| is_kept[*call]);
+                active.retain(|call| is_kept[*call] || calls[*call].step.makes().is_some());
             } else {
                 group.iter().for_each(|call| is_kept[*call] = true);
                 begin += size;
