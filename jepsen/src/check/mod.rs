@@ -38,6 +38,8 @@ pub use set::set;
 pub use siblings::siblings;
 pub use staleness::{Quorum, staleness};
 
+use std::borrow::Cow;
+
 use crate::engine::quick::QuickMap;
 use crate::history::{Atom, History, Operation, PairError};
 
@@ -134,12 +136,18 @@ pub fn run(history: &History, model: Model, options: &Options) -> Result<Report,
 const FINAL: &str = "final";
 
 /// Operations by key, keys in order; operations without a key are on the key nil.
-fn keys(history: &History, operations: &[Operation]) -> Vec<(Atom, Vec<Operation>)> {
+fn keys<'a>(history: &History, operations: &'a [Operation]) -> Vec<(Atom, Cow<'a, [Operation]>)> {
+    let key_of = |operation: &Operation| operation.key.or(Atom::NULL);
+    let Some(first) = operations.first().map(key_of) else { return Vec::new() };
+    // A history of one key is large as often as not, and needs no copy.
+    if operations.iter().all(|operation| key_of(operation) == first) {
+        return vec![(first, Cow::Borrowed(operations))];
+    }
     let mut numbers: QuickMap<Atom, usize> = QuickMap::default();
     let mut keys: Vec<(Atom, Vec<Operation>)> = Vec::new();
     let mut last = (Atom::ABSENT, usize::MAX);
     for operation in operations {
-        let key = operation.key.or(Atom::NULL);
+        let key = key_of(operation);
         if last.0 != key {
             let number = *numbers.entry(key).or_insert_with(|| {
                 keys.push((key, Vec::new()));
@@ -150,5 +158,5 @@ fn keys(history: &History, operations: &[Operation]) -> Vec<(Atom, Vec<Operation
         keys[last.1].1.push(*operation);
     }
     keys.sort_by(|(a, _), (b, _)| history.compare(*a, *b));
-    keys
+    keys.into_iter().map(|(key, operations)| (key, Cow::Owned(operations))).collect()
 }

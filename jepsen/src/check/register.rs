@@ -162,6 +162,33 @@ pub(super) struct Part<'a> {
     stranger: Option<Operation>,
 }
 
+/// Numbers given to values: small whole numbers, which most histories write in order, find theirs in a table.
+struct Numbers {
+    small: Vec<u32>,
+    small_max: usize,
+    others: QuickMap<Atom, u32>,
+}
+
+impl Numbers {
+    const NONE: u32 = u32::MAX;
+
+    fn new(operations: usize) -> Self {
+        Numbers { small: Vec::new(), small_max: 2 * operations + 1_024, others: QuickMap::default() }
+    }
+
+    /// The place of a value's number, [`Numbers::NONE`] at first.
+    fn of(&mut self, value: Atom) -> &mut u32 {
+        let place = value.number() as usize;
+        if place >= self.small_max {
+            return self.others.entry(value).or_insert(Self::NONE);
+        }
+        if place >= self.small.len() {
+            self.small.resize((2 * place + 64).min(self.small_max), Self::NONE);
+        }
+        &mut self.small[place]
+    }
+}
+
 impl<'a> Part<'a> {
     fn new(
         history: &'a History,
@@ -178,13 +205,16 @@ impl<'a> Part<'a> {
             values: vec![Atom::NULL],
             stranger: None,
         };
-        let mut numbers: QuickMap<Atom, u32> = QuickMap::from_iter([(Atom::NULL, 0)]);
+        let mut numbers = Numbers::new(operations.len());
+        *numbers.of(Atom::NULL) = 0;
         for (owner, operation) in (0u32..).zip(operations) {
             let mut number = |value: Atom| {
-                *numbers.entry(value.or(Atom::NULL)).or_insert_with(|| {
+                let number = numbers.of(value.or(Atom::NULL));
+                if *number == Numbers::NONE {
+                    *number = part.values.len() as u32;
                     part.values.push(value);
-                    part.values.len() as u32 - 1
-                })
+                }
+                *number
             };
             let outcome = operation.outcome;
             let step = match (roles[operation.f.number()], outcome) {
@@ -520,7 +550,7 @@ mod tests {
     #[test]
     fn without_explaining_the_verdict_is_the_same_and_names_the_call_to_blame() {
         let mut events = vec![Event::invoke(90, "write").key("k").value(1)];
-        events.extend(sequence("k", &[write(1), write(2), read(1), write(3), read(2)]));
+        events.extend(sequence("k", &[write(1), read(1), write(2), write(3), read(2)]));
         let short = judge(events.clone(), &Options { explain: false, ..Options::default() });
         let long = judge(events, &Options::default());
         let count = |report: &Report| report.violations().next().unwrap().explanation.events.len();

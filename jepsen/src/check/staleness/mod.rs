@@ -18,6 +18,8 @@ mod ending;
 mod figures;
 mod part;
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 pub(super) use self::ending::Ending;
@@ -64,7 +66,7 @@ pub fn staleness(history: &History, options: &Options) -> Result<Report, CheckEr
     let keys = keys(history, &operations);
     let roles = history.words(Role::of);
     let clock = Clock::new(history);
-    let measure = |(key, operations): &(Atom, Vec<Operation>)| {
+    let measure = |(key, operations): &(Atom, Cow<'_, [Operation]>)| {
         let part = Part::new(history, &clock, &roles, operations);
         (*key, part.and_then(|part| part.measure(options)))
     };
