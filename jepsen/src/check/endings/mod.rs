@@ -45,9 +45,12 @@ pub enum Resolve {
 ///     Event::ok(0, "add"),
 ///     Event::invoke(1, "read").node("n1").phase("final"),
 ///     Event::ok(1, "read").node("n1").phase("final").value([0; 0]),
-/// ] .into_iter() .collect(); let report = check::endings(&history, &Options::default()).unwrap();
-/// assert!(report.to_string().contains("lost element: n1 lacks x, though no remove can have seen its add"),
-/// "{report}");
+/// ]
+/// .into_iter()
+/// .collect();
+/// let report = check::endings(&history, &Options::default()).unwrap();
+/// let lost = "lost element: n1 lacks x, though no remove can have seen its add";
+/// assert!(report.to_string().contains(lost), "{report}");
 /// ```
 ///
 /// # Errors
