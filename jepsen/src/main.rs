@@ -35,7 +35,7 @@ use indicatif::{ProgressBar, ProgressStyle};
                   godown-check --model session,causal --report verdicts runs"
 )]
 struct Arguments {
-    /// The histories, or folders with them; "-" is the standard input
+    /// The histories, or folders with them (*.edn, *.jsonl, *.json, *.log); "-" is the standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 

@@ -602,7 +602,7 @@ mod tests {
             (
                 "lost update",
                 sequence("k", &[write(1), cas(1, 2), cas(1, 3)]),
-                "the register got 1 once, from process 0 wrote 1",
+                "the register got 1 once, from process 0's write of 1 (event 1)",
             ),
             ("cyclic updates", crossed.to_vec(), "so each comes before itself"),
             (

@@ -96,7 +96,9 @@ impl Story<'_, '_> {
         self.tell_call(first);
         self.tell_call(second);
         let origin = match self.writer(self.needed(first)) {
-            Some(writer) => format!("the register got {value} once, from {}", self.named(writer)),
+            Some(writer) => {
+                format!("the register got {value} once, from {} ({})", self.noun(writer), self.end(writer))
+            }
             None => format!("the register held {value} once, at the beginning"),
         };
         self.steps.push(origin);

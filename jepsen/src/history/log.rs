@@ -28,7 +28,9 @@ pub(super) fn events(file: &str, input: &mut dyn BufRead, rows: &mut Rows) -> Re
     let mut is_marked = false;
     // Lines without the mark are events only in a file without any.
     let mut unmarked: Option<ReadError> = None;
-    for line in 1u32.. {
+    let mut line = 0u32;
+    loop {
+        line = line.saturating_add(1);
         let malformed = |reason: String| ReadError::Malformed { file: file.to_owned(), line, reason };
         bytes.clear();
         let mut limited = std::io::Read::take(&mut *input, LINE_BYTES_MAX as u64);

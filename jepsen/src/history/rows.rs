@@ -28,7 +28,7 @@ impl Word {
     }
 }
 
-/// The processes of one history are numbered from 0 in order of first appearance.
+/// In place of a time that was not recorded.
 pub(super) const NO_TIME: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug)]
