@@ -52,7 +52,7 @@ const SAMPLES: [&str; 8] = [
 ];
 
 /// Pieces that mean something somewhere.
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 26] = [
     "[",
     "]",
     "{",
@@ -75,6 +75,8 @@ const PIECES: [&str; 24] = [
     "\u{feff}",
     "\u{0}",
     " :process 18446744073709551615 ",
+    " 9223372036854775807 ",
+    " -9223372036854775808 ",
     " :value ",
     ":type :ok",
 ];
