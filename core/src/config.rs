@@ -7,9 +7,22 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::NodeId;
+use crate::layout::Member;
 
-/// The most replicas that a key can have; tallies are bit masks of this width.
-pub const REPLICAS_MAX: usize = 64;
+/// The most replicas that a key can have: those of all layouts that may be in force at once fit a tally's bit mask.
+pub const REPLICAS_MAX: usize = 32;
+
+/// The most members of a cluster.
+pub const MEMBERS_MAX: usize = 1_000;
+
+/// The most changes that may be staged at once.
+pub const CHANGES_MAX: usize = 64;
+
+/// The largest weight of a member.
+pub const WEIGHT_MAX: u32 = 1_000;
+
+/// The most bytes of a member's name, address or zone.
+pub const MEMBER_TEXT_MAX: usize = 255;
 
 /// The most bytes of siblings that a key's replicas may come to hold together, with room for the rest of a frame.
 pub const OBJECT_BYTES_MAX: usize = 28 << 20;
@@ -62,7 +75,10 @@ impl Default for Limits {
 pub struct Settings {
     /// This node.
     pub node: NodeId,
-    /// All members, this node among them, in any order.
+    /// What others are told of it when it founds or joins a cluster.
+    pub me: Member,
+    /// The nodes that found a cluster together, this node among them, in any order; none for a node that waits to be
+    /// taken in by a cluster. Once a node belongs to one, its store says so and this is not looked at.
     pub members: Vec<NodeId>,
     /// Shares that the key space is cut into: a power of two. The same on every member, for ever.
     pub partitions: u32,
@@ -78,6 +94,8 @@ pub struct Settings {
     pub timeout_max: Duration,
     /// Time between two rounds of anti-entropy with the same peer.
     pub sync_every: Duration,
+    /// Time between two messages of gossip about the cluster's layouts.
+    pub gossip_every: Duration,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -88,6 +106,7 @@ impl Settings {
     pub fn new(node: NodeId, members: Vec<NodeId>) -> Self {
         Self {
             node,
+            me: Member::plain(node),
             members,
             partitions: 256,
             replicas: 3,
@@ -96,6 +115,7 @@ impl Settings {
             timeout: Duration::from_secs(5),
             timeout_max: Duration::from_secs(60),
             sync_every: Duration::from_secs(1),
+            gossip_every: Duration::from_secs(1),
             limits: Limits::default(),
         }
     }
@@ -109,7 +129,7 @@ impl Settings {
         if let Some(twice) = self.members.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(ConfigError::TwoMembersWithOneName(twice[0]));
         }
-        if self.members.binary_search(&self.node).is_err() {
+        if !self.members.is_empty() && self.members.binary_search(&self.node).is_err() {
             return Err(ConfigError::NotAMember(self.node));
         }
         if !self.partitions.is_power_of_two() || self.partitions > 1 << 16 {
@@ -118,8 +138,17 @@ impl Settings {
         if self.replicas == 0 || self.replicas > REPLICAS_MAX {
             return Err(ConfigError::Replicas(self.replicas));
         }
-        // A quorum is a promise about copies; with fewer members than copies it is capped with them.
-        let copies = self.replicas.min(self.members.len());
+        if self.members.len() > MEMBERS_MAX {
+            return Err(ConfigError::Members(self.members.len()));
+        }
+        let me = &self.me;
+        let texts = [("name", &me.name), ("address", &me.address), ("zone", &me.zone)];
+        if let Some((what, _)) = texts.into_iter().find(|(_, text)| text.len() > MEMBER_TEXT_MAX) {
+            return Err(ConfigError::MemberText(what));
+        }
+        if me.id != self.node || !(1..=WEIGHT_MAX).contains(&me.weight) {
+            return Err(ConfigError::Weight(me.weight));
+        }
         for (name, asked) in [("r", self.r), ("w", self.w)] {
             if asked == 0 || asked > self.replicas {
                 return Err(ConfigError::Quorum { name, asked, replicas: self.replicas });
@@ -130,6 +159,9 @@ impl Settings {
         }
         if self.sync_every.is_zero() {
             return Err(ConfigError::SyncEvery);
+        }
+        if self.gossip_every.is_zero() {
+            return Err(ConfigError::GossipEvery);
         }
         let limits = &self.limits;
         for (name, limit) in [
@@ -145,17 +177,16 @@ impl Settings {
             }
         }
         // Cut off from each other, every replica may fill an object to the limit; their join must still fit a frame.
-        if copies.saturating_mul(limits.object_bytes) > OBJECT_BYTES_MAX {
+        if self.replicas.saturating_mul(limits.object_bytes) > OBJECT_BYTES_MAX {
             return Err(ConfigError::ObjectBytes {
                 asked: limits.object_bytes,
-                max: OBJECT_BYTES_MAX / copies,
+                max: OBJECT_BYTES_MAX / self.replicas,
             });
         }
         if limits.value_bytes > limits.object_bytes {
             return Err(ConfigError::ValueBytes { asked: limits.value_bytes, max: limits.object_bytes });
         }
-        let (r, w) = (self.r.min(copies), self.w.min(copies));
-        Ok(Config(Settings { replicas: copies, r, w, ..self }))
+        Ok(Config(self))
     }
 }
 
@@ -180,6 +211,15 @@ pub enum ConfigError {
     /// The node does not stand in its own member list.
     #[error("this node ({0}) is not in its own list of members: add it")]
     NotAMember(NodeId),
+    /// Too many.
+    #[error("{0} nodes are listed; at most {MEMBERS_MAX} may be")]
+    Members(usize),
+    /// Too long.
+    #[error("this node's {0} is longer than {MEMBER_TEXT_MAX} bytes")]
+    MemberText(&'static str),
+    /// Out of range.
+    #[error("weight = {0}: it must be between 1 and {WEIGHT_MAX}")]
+    Weight(u32),
     /// Not a power of two, or too many.
     #[error("partitions = {0}: it must be a power of two of at most 65536")]
     Partitions(u32),
@@ -226,6 +266,9 @@ pub enum ConfigError {
     /// Zero.
     #[error("sync_every is zero: replicas that never compare notes never heal, and zero would never rest")]
     SyncEvery,
+    /// Zero.
+    #[error("gossip_every is zero: it would never rest")]
+    GossipEvery,
 }
 
 #[cfg(test)]
@@ -251,9 +294,8 @@ mod tests {
     }
 
     #[test]
-    fn a_single_node_runs_with_quorums_of_one() {
-        let config = Settings { members: vec![NodeId(1)], ..settings() }.check().expect("valid");
-        assert_eq!((config.replicas, config.r, config.w), (1, 1, 1));
+    fn a_node_that_waits_to_be_taken_in_lists_nobody() {
+        assert!(Settings { members: vec![], ..settings() }.check().is_ok());
     }
 
     #[test]
@@ -263,11 +305,13 @@ mod tests {
             (Settings { members: vec![NodeId(1), NodeId(1)], ..settings() }, "the same name"),
             (Settings { partitions: 100, ..settings() }, "partitions = 100"),
             (Settings { partitions: 0, ..settings() }, "partitions = 0"),
-            (Settings { replicas: 65, ..settings() }, "replicas = 65"),
+            (Settings { replicas: 33, ..settings() }, "replicas = 33"),
             (Settings { r: 4, ..settings() }, "r = 4"),
             (Settings { w: 0, ..settings() }, "w = 0"),
             (Settings { timeout: Duration::ZERO, ..settings() }, "a timeout of 0"),
             (Settings { sync_every: Duration::ZERO, ..settings() }, "sync_every"),
+            (Settings { gossip_every: Duration::ZERO, ..settings() }, "gossip_every"),
+            (Settings { me: Member { weight: 0, ..settings().me }, ..settings() }, "weight = 0"),
             (limits(|limits| limits.list_page = 0), "the limit list_page is zero"),
             (limits(|limits| limits.object_bytes = 10 << 20), "object_bytes = 10485760"),
             (limits(|limits| limits.value_bytes = 5 << 20), "value_bytes = 5242880"),

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -17,7 +18,7 @@ use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::Reply;
 use crate::key::{Key, Partition};
 use crate::kind::Object;
-use crate::layout::Layout;
+use crate::layout::active::Layouts;
 use crate::message::{Change, Failure, Message, Refusal};
 use crate::note::Note;
 use crate::plant::Plants;
@@ -112,6 +113,10 @@ pub(crate) enum Owner {
     Sweep,
     /// The gaps of ended lives, by partition.
     Closing(Vec<(Partition, Clock)>),
+    /// The record of this node's membership.
+    Record,
+    /// A partition that is being dropped.
+    Retire(Partition),
 }
 
 /// A checkpoint on its way to disk.
@@ -145,6 +150,10 @@ pub(crate) enum Step {
     Done { waiter: Waiter, answer: Answer },
     /// A peer let a request of ours run into its timeout.
     Silent(NodeId),
+    /// Other layouts are in force, and on disk.
+    Relayout,
+    /// An operator wants anti-entropy to begin now.
+    RepairNow,
 }
 
 /// State that machines share.
@@ -152,6 +161,10 @@ pub(crate) enum Step {
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub(crate) struct Shared {
     pub(crate) replicas: BTreeMap<Partition, Replica>,
+    /// Dots that this life has minted in partitions that it has given up since: they must never be minted again.
+    pub(crate) minted: BTreeMap<Partition, u64>,
+    /// Whether something has happened that may bring this node further in following a change of layout.
+    pub(crate) is_following: bool,
     pub(crate) timers: Timers,
     pub(crate) owners: BTreeMap<u64, Owner>,
     pub(crate) steps: VecDeque<Step>,
@@ -175,7 +188,7 @@ pub(crate) struct Shared {
 pub(crate) struct Cx<'a> {
     pub(crate) now: Now,
     pub(crate) config: &'a Config,
-    pub(crate) layout: &'a Layout,
+    pub(crate) layout: &'a Layouts,
     pub(crate) life: Life,
     pub(crate) shared: &'a mut Shared,
     pub(crate) fx: &'a mut Effects,
@@ -205,7 +218,7 @@ impl Cx<'_> {
 
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
         debug_assert_ne!(to, self.me(), "a node never writes to itself");
-        self.fx.push(Effect::Send { to, message });
+        self.fx.push(Effect::Send { to, view: self.layout.view(), message });
     }
 
     pub(crate) fn reply(&mut self, id: CallId, reply: Reply) {
@@ -230,6 +243,17 @@ impl Cx<'_> {
 
     pub(crate) fn done(&mut self, waiter: Waiter, answer: Answer) {
         self.step(Step::Done { waiter, answer });
+    }
+
+    /// A random number below `end`, 0 when that is 0.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        use rand::RngExt as _;
+        self.shared.rng.random_range(0..end.max(1))
+    }
+
+    /// A random span below `max`.
+    pub(crate) fn jitter(&mut self, max: Duration) -> Duration {
+        Duration::from_nanos(self.below(u64::try_from(max.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     pub(crate) fn replica(&mut self, partition: Partition) -> Option<&mut Replica> {
@@ -272,13 +296,12 @@ impl Cx<'_> {
     /// That goes on record before anything that comes from others can land: once they have given back what was missing
     /// of those lives, nothing would show any more what else was lost.
     pub(crate) fn went_back(&mut self, partition: Partition) {
+        let is_alone = self.layout.holders(partition).len() <= 1;
         let Some(replica) = self.shared.replicas.get_mut(&partition) else { return };
-        if !replica.complete || self.config.replicas == 1 {
+        if !replica.complete || is_alone {
             return;
         }
-        replica.complete = false;
-        replica.lapsed = true;
-        replica.caught_up.clear();
+        replica.lapse();
         sometimes!(self.shared.moments, WentBack);
         self.note(Note::WentBack { partition });
         self.checkpoint(Class::Synced, CheckpointWrite::nothing(partition));
@@ -305,7 +328,7 @@ impl Cx<'_> {
             return false;
         }
         let peers: Vec<NodeId> =
-            layout.primaries(write.partition).iter().copied().filter(|&node| node != me).collect();
+            layout.holders(write.partition).iter().copied().filter(|&node| node != me).collect();
         let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);
         let caught = write.caught.filter(|&caught| !replica.complete && replica.is_news(caught));
         if dropped.is_empty() && write.absorbed.is_none() && caught.is_none() && !replica.lapsed {

@@ -11,6 +11,8 @@ use bytes::Bytes;
 
 use crate::id::{CallId, Life, NodeId};
 use crate::input::{Input, Reply};
+use crate::layout::Member;
+use crate::layout::active::View;
 use crate::message::Message;
 use crate::note::Note;
 use crate::stored::{Row, RowKey};
@@ -24,6 +26,8 @@ pub enum Effect {
     Send {
         /// To whom.
         to: NodeId,
+        /// The layouts that this node works with.
+        view: View,
         /// What.
         message: Message,
     },
@@ -40,6 +44,8 @@ pub enum Effect {
     Write(Write),
     /// Read a range of rows.
     Scan(Scan),
+    /// These are the nodes to be connected with, this one left out; told whenever that changes.
+    Members(Vec<Member>),
     /// Something worth telling an operator.
     Note(Note),
 }

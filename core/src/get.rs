@@ -15,7 +15,6 @@ use crate::id::{CallId, NodeId, OpId};
 use crate::input::Reply;
 use crate::key::Key;
 use crate::kind::Object;
-use crate::layout::Layout;
 use crate::message::{Failure, Message, Refusal};
 use crate::quorum::{Standing, Tally};
 use crate::time::Mono;
@@ -32,6 +31,8 @@ struct Get {
     /// Taken when the reply is given.
     call: Option<CallId>,
     key: Key,
+    /// Whom it has asked: the holders when it began.
+    holders: Vec<NodeId>,
     tally: Tally,
     /// The join of all answers so far.
     merged: Object,
@@ -52,11 +53,10 @@ pub(crate) struct Gets {
 
 impl Gets {
     /// The oldest read under way, in words.
-    pub(crate) fn unrest(&self, layout: &Layout) -> Option<String> {
+    pub(crate) fn unrest(&self) -> Option<String> {
         let (n, get) = self.open.first_key_value()?;
-        let primaries = layout.primaries(layout.partition(&get.key));
         let stage = if get.call.is_some() { "waits" } else { "has replied and lingers" };
-        Some(format!("read {n} of {:?} {stage} for {}", get.key, get.tally.awaited(primaries)))
+        Some(format!("read {n} of {:?} {stage} for {}", get.key, get.tally.awaited(&get.holders)))
     }
 
     /// Reads that still owe their reply.
@@ -68,8 +68,9 @@ impl Gets {
         let n = cx.next_op();
         let op = cx.op(n);
         let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&key));
-        for &node in primaries {
+        let partition = layout.partition(&key);
+        let holders = layout.holders(partition).to_vec();
+        for &node in &holders {
             if node == cx.me() {
                 cx.access(key.clone(), Waiter::Get(n), Task::Load);
             } else {
@@ -77,9 +78,10 @@ impl Gets {
             }
         }
         let needed = if planted!(cx.shared.plants, QuorumShortRead) { (r - 1).max(1) } else { r };
-        let tally = Tally::new(primaries.len(), needed);
+        let tally = Tally::of(holders.len(), layout.read_sets(partition, needed));
         let (merged, held) = (Object::default(), Vec::new());
-        self.open.insert(n, Get { call: Some(call), key, tally, merged, held, deadline, last: None });
+        let call = Some(call);
+        self.open.insert(n, Get { call, key, holders, tally, merged, held, deadline, last: None });
         cx.shared.timers.set(deadline, Timer::Get(n));
     }
 
@@ -112,12 +114,12 @@ impl Gets {
     fn on_answer(&mut self, cx: &mut Cx<'_>, from: NodeId, n: u64, outcome: Result<Object, Refusal>) {
         let Some(get) = self.open.get_mut(&n) else { return };
         let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&get.key));
-        let Some(index) = primaries.iter().position(|&node| node == from) else {
+        let Some(index) = get.holders.iter().position(|&node| node == from) else {
             return;
         };
         // A replica that has lost its data, and has not got it back, would say "nothing" of everything.
-        let own_gap = from == cx.me() && !cx.shared.replicas[&layout.partition(&get.key)].complete;
+        let own = cx.shared.replicas.get(&layout.partition(&get.key));
+        let own_gap = from == cx.me() && !own.is_some_and(|replica| replica.complete);
         let owed = get.call.is_some();
         match outcome {
             Ok(_) if own_gap && !planted!(cx.shared.plants, OwnGapAnswers) => {
@@ -166,7 +168,7 @@ impl Gets {
             let get = self.open.remove(&n).expect("just seen");
             self.lingering -= usize::from(get.call.is_none());
             cx.shared.timers.cancel(get.deadline, Timer::Get(n));
-            get.repair(cx, primaries);
+            get.repair(cx);
         }
     }
 
@@ -175,9 +177,7 @@ impl Gets {
         let Some(mut get) = self.open.remove(&n) else {
             return;
         };
-        let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&get.key));
-        for (index, &node) in primaries.iter().enumerate() {
+        for (index, &node) in get.holders.iter().enumerate() {
             if get.tally.is_awaited(index) && node != cx.me() {
                 cx.step(Step::Silent(node));
             }
@@ -189,7 +189,7 @@ impl Gets {
             }
             None => self.lingering -= 1,
         }
-        get.repair(cx, primaries);
+        get.repair(cx);
     }
 
     /// Panics when the parts disagree.
@@ -203,7 +203,7 @@ impl Gets {
                 get.call.is_none() || get.tally.standing() == Standing::Pending,
                 "read {n} owes its reply although its quorum is decided"
             );
-            assert_eq!(get.held.len(), get.tally.acks(), "read {n} counts answers that it does not hold");
+            assert_eq!(get.held.len(), get.tally.yeses(), "read {n} counts answers that it does not hold");
         }
     }
 }
@@ -240,7 +240,7 @@ impl Get {
     }
 
     /// Sends the join of all answers to every replica whose answer fell short of it.
-    fn repair(self, cx: &mut Cx<'_>, primaries: &[NodeId]) {
+    fn repair(self, cx: &mut Cx<'_>) {
         let merged: Vec<Dot> = self.merged.dots().collect();
         for (index, held) in self.held {
             sometimes!(cx.shared.moments, StaleRepaired, held != merged);
@@ -249,10 +249,10 @@ impl Get {
             }
             cx.shared.stats.repairs_sent += 1;
             let (key, object) = (self.key.clone(), self.merged.clone());
-            if primaries[index] == cx.me() {
+            if self.holders[index] == cx.me() {
                 cx.access(key, Waiter::Nobody, repair(object));
             } else {
-                cx.send(primaries[index], Message::Repair { key, object });
+                cx.send(self.holders[index], Message::Repair { key, object });
             }
         }
     }

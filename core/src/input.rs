@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::causal::Context;
@@ -9,6 +10,8 @@ use crate::effect::{ReadDone, ScanDone, WriteDone};
 use crate::id::{CallId, Life, NodeId};
 use crate::key::Key;
 use crate::kind::Sibling;
+use crate::layout::active::View;
+use crate::layout::{Change as LayoutChange, Layout, Moves};
 use crate::message::{Change, Failure, Message};
 use crate::stored::Row;
 
@@ -38,6 +41,8 @@ pub enum Input {
     Peer {
         /// Who sent it, as the connection has proved.
         from: NodeId,
+        /// The layouts that the sender worked with.
+        view: View,
         /// The message.
         message: Message,
     },
@@ -84,6 +89,67 @@ pub enum Call {
         /// Timeout; a listing has no quorum.
         wish: Wish,
     },
+    /// An operator's call about the cluster.
+    Cluster {
+        /// What.
+        call: ClusterCall,
+        /// Timeout.
+        wish: Wish,
+    },
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterCall {
+    /// Add a change to those that are to make the next layout; it takes the place of an earlier one of the same node.
+    Stage(LayoutChange),
+    /// Forget what is staged.
+    Unstage,
+    /// What would the next layout be?
+    Plan,
+    /// Have the staged changes decided upon.
+    Apply {
+        /// The epoch of the layout that is thought to be the newest.
+        epoch: u64,
+        /// The hash of the layout that was planned.
+        hash: u64,
+    },
+    /// Begin a round of anti-entropy with every peer now.
+    Repair,
+}
+
+/// What an operator is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterReply {
+    /// What is staged now.
+    Staged {
+        /// In order.
+        changes: Vec<LayoutChange>,
+    },
+    /// What the next layout would be.
+    Planned(Plan),
+    /// The layout is decided, and on this node's disk. Nodes follow it from now on.
+    Applied {
+        /// Its epoch.
+        epoch: u64,
+        /// Its hash.
+        hash: u64,
+    },
+    /// Rounds of anti-entropy have begun.
+    Repairing,
+}
+
+/// What the next layout would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The epoch of the layout that is the newest now.
+    pub epoch: u64,
+    /// The hash of the layout to come, to be given when it is applied.
+    pub hash: u64,
+    /// What it means for each node.
+    pub moves: Vec<Moves>,
+    /// The layout to come.
+    pub layout: Layout,
 }
 
 /// What a client is answered.
@@ -108,6 +174,8 @@ pub enum Reply {
         /// Whether more follow the last one.
         more: bool,
     },
+    /// An operator's call is done.
+    Cluster(Box<ClusterReply>),
     /// The call failed.
     Failed(Failure),
 }

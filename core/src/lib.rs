@@ -8,7 +8,7 @@
 //!
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
 //! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `replica`), vocabulary (`message`, `input`, `effect`,
-//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `sync`, `sweep`), and on top `node`.
+//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `cluster`, `sync`, `sweep`, `retire`), and on top `node`.
 //! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` fixes.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -39,13 +39,16 @@ pub mod message;
 pub mod note;
 pub mod stats;
 
+pub mod cluster;
 mod cx;
 mod get;
 mod list;
 mod peers;
 mod put;
+mod retire;
 mod slots;
 mod sweep;
+mod swim;
 mod sync;
 mod timers;
 

@@ -39,8 +39,8 @@ struct List {
     deadline: Mono,
     /// Who lists the present span, and its end.
     span: Option<(NodeId, Partition)>,
-    /// Replicas of the present partition that have refused, by their place.
-    refused: u64,
+    /// Replicas of the present partition that have refused.
+    refused: Vec<NodeId>,
 }
 
 /// All listings under way.
@@ -111,7 +111,7 @@ impl Lists {
     ) {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, cx.config.limits.list_page);
         let keys = Vec::new();
-        let list = List { asker, at, after, last, limit, keys, deadline, span: None, refused: 0 };
+        let list = List { asker, at, after, last, limit, keys, deadline, span: None, refused: Vec::new() };
         self.go_on(cx, peers, list);
     }
 
@@ -121,15 +121,15 @@ impl Lists {
             return finish(cx, list);
         }
         let layout = cx.layout;
-        let primaries = layout.primaries(list.at);
+        let holders = layout.holders(list.at);
         let me = cx.me();
         let can = |node: NodeId, at: Partition| {
             if node == me { is_listable(cx, at) } else { layout.holds(node, at) }
         };
-        let next = primaries
+        let next = holders
             .iter()
             .enumerate()
-            .filter(|&(index, &node)| list.refused & (1 << index) == 0 && can(node, list.at))
+            .filter(|&(_, &node)| !list.refused.contains(&node) && can(node, list.at))
             .min_by_key(|&(index, &node)| (node != me, peers.is_suspected(node), index));
         let Some((_, &node)) = next else {
             return fail(cx, &list, Failure::NotTaken(Refusal::CatchingUp));
@@ -189,7 +189,7 @@ impl Lists {
                     // Passed on, it could go round for ever between nodes whose disks all fail.
                     return fail(cx, &list, Failure::NotTaken(Refusal::Storage));
                 }
-                list.refuse(cx, me);
+                list.refuse(me);
             }
         }
         self.go_on(cx, peers, list);
@@ -223,7 +223,7 @@ impl Lists {
             }
             Err(_) => {
                 sometimes!(cx.shared.moments, ListingRefused);
-                list.refuse(cx, from);
+                list.refuse(from);
             }
         }
         self.go_on(cx, peers, list);
@@ -252,7 +252,7 @@ impl List {
     /// Takes what the present span gave, and moves on behind it.
     fn take(&mut self, cx: &Cx<'_>, listed: Listed) {
         let (_, end) = self.span.take().expect("an answer belongs to a span");
-        self.refused = 0;
+        self.refused.clear();
         self.keys.extend(listed.keys);
         match listed.next {
             Some(key) => {
@@ -266,11 +266,9 @@ impl List {
         }
     }
 
-    fn refuse(&mut self, cx: &Cx<'_>, node: NodeId) {
+    fn refuse(&mut self, node: NodeId) {
         self.span = None;
-        if let Some(index) = cx.layout.primaries(self.at).iter().position(|&primary| primary == node) {
-            self.refused |= 1 << index;
-        }
+        self.refused.push(node);
     }
 }
 

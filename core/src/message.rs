@@ -3,6 +3,7 @@
 //! A request names itself by an [`OpId`], and its answer repeats it. Any message may be lost, doubled, delayed or
 //! overtaken; none may arrive altered (`wire` sees to that).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -10,9 +11,10 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::causal::{Clock, Context, Dot};
-use crate::id::{Life, OpId};
+use crate::id::{Life, NodeId, OpId};
 use crate::key::{Key, Partition};
 use crate::kind::Object;
+use crate::layout::{Change as LayoutChange, Layout, LayoutError, Member};
 
 /// One message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +146,225 @@ pub enum Message {
         /// The keys, or the reason why there are none to give.
         outcome: Result<Listed, Refusal>,
     },
+    /// From a node that belongs to no cluster: here I am.
+    Hail {
+        /// Who.
+        member: Member,
+        /// In which life.
+        life: Life,
+        /// Whether the other, if it is as new, should say the same.
+        wants_answer: bool,
+    },
+    /// One number for what all members must come to agree on.
+    Gossip {
+        /// Of the sender's layouts, how far they are followed, and what is staged.
+        digest: u64,
+    },
+    /// Everything that the sender knows of the cluster.
+    State {
+        /// That.
+        state: Box<ClusterState>,
+        /// Whether the other should say what it knows beyond this.
+        wants_answer: bool,
+    },
+    /// Deciding on the next layout, first phase: promise to take part in no lower ballot.
+    Prepare {
+        /// The request.
+        op: OpId,
+        /// The epoch that is to be decided.
+        epoch: u64,
+        /// The ballot.
+        ballot: Ballot,
+    },
+    /// The answer to a [`Prepare`](Self::Prepare).
+    Promise {
+        /// The request.
+        op: OpId,
+        /// What this node has voted for before, and in which ballot; or why it promises nothing.
+        outcome: Result<Option<(Ballot, Box<Layout>)>, VoteRefusal>,
+    },
+    /// Second phase: vote for this layout.
+    Accept {
+        /// The request.
+        op: OpId,
+        /// The ballot.
+        ballot: Ballot,
+        /// The layout.
+        layout: Box<Layout>,
+    },
+    /// The answer to an [`Accept`](Self::Accept): the vote is on disk, or why there is none.
+    Accepted {
+        /// The request.
+        op: OpId,
+        /// Nothing, or the reason.
+        outcome: Result<(), VoteRefusal>,
+    },
+    /// Reachability: what the nodes' probes say to each other.
+    Swim {
+        /// In a coding of its own.
+        bytes: Bytes,
+    },
+}
+
+/// The number of an attempt to decide: the higher one wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ballot {
+    /// Counted up from 1.
+    pub round: u64,
+    /// Whose attempt it is.
+    pub by: Life,
+}
+
+/// What a node has promised and voted for, as an acceptor of Paxos.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vote {
+    /// The epoch that is to be decided.
+    pub epoch: u64,
+    /// It takes part in no ballot below this one.
+    pub promised: Ballot,
+    /// What it voted for last, and in which ballot.
+    pub accepted: Option<(Ballot, Box<Layout>)>,
+}
+
+/// Why a node casts no vote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VoteRefusal {
+    /// It has promised to take part in no ballot so low.
+    #[error("another proposal is under way")]
+    Outvoted {
+        /// What it has promised.
+        by: Ballot,
+    },
+    /// The epoch was decided before.
+    #[error("layout {newest} is in force already")]
+    Decided {
+        /// The newest layout that it knows.
+        newest: u64,
+    },
+    /// It may not vote on this epoch: it does not know the layout before, or may have forgotten what it voted for.
+    #[error("a node may not vote: it has lost its store, or has not heard of the present layout")]
+    NoVoter,
+}
+
+/// How far a node has followed a change of layout: epochs that only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// It begins no write under a layout older than this, and takes part in none.
+    pub ack: u64,
+    /// It holds everything that this layout gives it.
+    pub synced: u64,
+    /// It relies on no layout older than this when it reads.
+    pub sync_ack: u64,
+}
+
+impl Progress {
+    /// Takes the higher of each.
+    pub fn raise(&mut self, other: Self) {
+        self.ack = self.ack.max(other.ack);
+        self.synced = self.synced.max(other.synced);
+        self.sync_ack = self.sync_ack.max(other.sync_ack);
+    }
+}
+
+/// Changes that are to make the next layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Staged {
+    /// The epoch of the layout that they are to be made to.
+    pub epoch: u64,
+    /// Counted up with every change to this list.
+    pub version: u64,
+    /// Who made the last one.
+    pub by: NodeId,
+    /// In the order in which they were staged.
+    pub changes: Vec<LayoutChange>,
+}
+
+impl Staged {
+    /// Which of two wins: the higher.
+    #[must_use]
+    pub const fn order(&self) -> (u64, u64, NodeId) {
+        (self.epoch, self.version, self.by)
+    }
+}
+
+/// What a node knows of its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterState {
+    /// The layouts in force, oldest first.
+    pub layouts: Vec<Layout>,
+    /// The lives in which the founders founded it, while its first layout is the only one.
+    pub founders: BTreeMap<NodeId, Life>,
+    /// How far each node has followed.
+    pub progress: BTreeMap<NodeId, Progress>,
+    /// What is staged.
+    pub staged: Staged,
+}
+
+/// Why an operator's call was refused. Nothing was changed unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterRefusal {
+    /// This node is new.
+    #[error("this node belongs to no cluster yet: ask a node that does")]
+    NoCluster,
+    /// This node was one.
+    #[error("this node is not a member of the cluster any more: ask one that is")]
+    NotAMember,
+    /// The changes make no layout.
+    #[error(transparent)]
+    Layout(LayoutError),
+    /// Too many.
+    #[error("too many changes are staged: apply them, or unstage them")]
+    TooManyChanges,
+    /// The caller knew an older layout.
+    #[error(
+        "layout {asked} was expected to be the newest, and it is {newest}: plan again, and look at what changed"
+    )]
+    StaleEpoch {
+        /// What the caller expected.
+        asked: u64,
+        /// The newest.
+        newest: u64,
+    },
+    /// The caller knew other changes.
+    #[error(
+        "the staged changes have changed since they were planned ({asked:016x}, now {planned:016x}): plan again"
+    )]
+    StalePlan {
+        /// What the caller expected.
+        asked: u64,
+        /// What would be applied.
+        planned: u64,
+    },
+    /// Too many layouts are in force.
+    #[error(
+        "{layouts} layouts are in force already: wait until one has ended, or remove the node that holds it up"
+    )]
+    Changing {
+        /// How many.
+        layouts: usize,
+    },
+    /// One at a time.
+    #[error("this node is proposing a layout already: wait for its outcome")]
+    Proposing,
+    /// Another layout was decided first.
+    #[error("another change became layout {epoch} first: look at it, and plan again")]
+    Overtaken {
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Too few members answered.
+    #[error(
+        "{acks} members agreed and {needed} must; the layout may still come into force when the others are back: look \
+         at the status before you try again{}", .last.as_ref().map(|last| alloc::format!(" (the last refusal: {last})")).unwrap_or_default()
+    )]
+    NoMajority {
+        /// Members that agreed.
+        acks: u32,
+        /// How many must.
+        needed: u32,
+        /// Why the last one did not.
+        last: Option<VoteRefusal>,
+    },
 }
 
 /// A client's change to a key.
@@ -179,6 +400,8 @@ pub enum Probed {
         /// One number per shared partition.
         digests: Vec<u64>,
     },
+    /// The two nodes do not have the same layouts in force, and so do not agree on what they share.
+    OtherView,
 }
 
 /// What one replica gives another that has asked for what it is missing.
@@ -252,6 +475,12 @@ pub enum Refusal {
     /// The node does not hold that key or partition: the member lists differ.
     #[error("the node does not hold that key: its member list differs")]
     NotHeld,
+    /// The request was made under a layout that is not in force here any more, or by a node that has none.
+    #[error("the node has a newer layout: the one that asked has not heard of it yet")]
+    StaleLayout,
+    /// The node belongs to no cluster, or not to this one any more.
+    #[error("the node is not a member of the cluster")]
+    NotAMember,
     /// The node has found another that uses its identity, and serves nothing any more.
     #[error("the node is fenced: another one uses its identity")]
     Fenced,
@@ -334,6 +563,9 @@ pub enum Failure {
         /// How many replicas a key has.
         replicas: u8,
     },
+    /// An operator's call was refused.
+    #[error(transparent)]
+    Cluster(Box<ClusterRefusal>),
     /// A timeout of zero or over the maximum.
     #[error("a timeout of {asked:?} was asked for; it must be above zero and at most {max:?}")]
     BadTimeout {

@@ -104,6 +104,17 @@ moments! {
     ListedElsewhere "A listing asks a peer.",
     ListingRefused "A replica refuses to list, or cannot.",
     ListingGoesOn "A listing takes more than one span.",
+    ClusterFounded "A cluster is founded.",
+    LayoutAdopted "A node without a store takes the layouts of its cluster.",
+    LayoutLearnt "A node learns of a newer layout.",
+    LayoutEnded "A layout has given way to the next.",
+    ReturnedStale "A replica that was given up is held again, and is not complete.",
+    DecisionFinished "A proposer finishes the decision that another one had begun.",
+    Outvoted "A proposal is outvoted.",
+    OtherView "Two nodes with different layouts cannot compare their clocks.",
+    RoundReshaped "A change of layout ends a round of anti-entropy.",
+    PartitionDropped "A partition that is not held any more has been dropped.",
+    PartitionRegained "A partition comes back in the life that had given it up.",
 }
 
 /// The moments that a node, or a campaign, has reached.

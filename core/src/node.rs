@@ -4,7 +4,7 @@
 //! machines act, passes their steps on until there are none, and leaves. What is to be done outside stands in the
 //! effects; the driver may carry them out in any order but for writes, which land in theirs.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,44 +14,107 @@ use rand::SeedableRng as _;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::causal::Clock;
+use crate::cluster::{self, Cluster};
 use crate::config::Config;
 use crate::cx::{Answer, Cx, Join, Owner, Shared, Step, Task, Waiter};
 use crate::effect::{Class, Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
 use crate::get::{self, Gets};
 use crate::hlc::HlcSource;
-use crate::id::{CallId, Life, NodeId, OpId};
+use crate::id::{CallId, ClusterId, Life, NodeId, OpId};
 use crate::input::{Boot, Call, Input, Reply, Wish};
 use crate::key::{Key, Partition};
-use crate::layout::Layout;
+use crate::layout::active::{Layouts, View};
+use crate::layout::{Change, Member};
 use crate::list::Lists;
-use crate::message::{Change, Failure, Message, Refusal};
+use crate::message::{self, Failure, Message, Progress, Refusal};
 #[cfg(feature = "simulation")]
 use crate::moment::Moments;
 use crate::note::Note;
 use crate::peers::Peers;
 use crate::plant::Plants;
 use crate::put::Puts;
-use crate::replica::Replica;
+use crate::replica::{Barrier, Replica};
+use crate::retire::Retire;
 use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::stored::{self, Row, StoredError};
 use crate::sweep::Sweep;
-use crate::sync::Sync;
+use crate::sync::{self, Sync};
 use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
+
+/// How a cluster stands, as one of its nodes knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterReport {
+    /// The cluster; None for a node that belongs to none.
+    pub id: Option<ClusterId>,
+    /// The epochs of the layouts in force.
+    pub view: View,
+    /// The hash of the newest one.
+    pub hash: u64,
+    /// Copies of each key under it.
+    pub copies: usize,
+    /// Every node of a layout in force, in order of their ids.
+    pub nodes: Vec<MemberReport>,
+    /// Changes that are staged.
+    pub staged: Vec<Change>,
+    /// Whether a layout that this node was asked to apply is not decided yet.
+    pub is_proposing: bool,
+    /// Partitions that the newest layout gives to this node.
+    pub held: usize,
+    /// Partitions that this node answers reads for.
+    pub complete: usize,
+    /// Partitions that it has still to settle before an older layout can end.
+    pub settling: usize,
+    /// Partitions that it is dropping.
+    pub dropping: usize,
+    /// Transfers of whole partitions to this node that are under way.
+    pub transfers: Vec<(NodeId, Partition)>,
+    /// Log rows at rest.
+    pub log_rows: usize,
+    /// Log rows that cannot be dropped, and deletes that leave a trace so long, because a peer is not known to have them.
+    pub blocked: BTreeMap<NodeId, usize>,
+}
+
+/// One node of a [`ClusterReport`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberReport {
+    /// Who.
+    pub member: Member,
+    /// Whether it belongs to the newest layout, and not only to one that is giving way.
+    pub is_member: bool,
+    /// Whether it does not answer.
+    pub is_suspected: bool,
+    /// How far it is known to have followed.
+    pub progress: Progress,
+    /// Partitions that the newest layout gives to it.
+    pub held: usize,
+}
+
+/// The machines, each borrowed apart, and what they are lent.
+macro_rules! with_cx {
+    ($node:ident, $now:expr, $fx:expr) => {{
+        let Node { config, layout, life, shared, .. } = $node;
+        Cx { now: $now, config, layout, life: *life, shared, fx: $fx }
+    }};
+}
 
 /// One member of a cluster, in one of its lives.
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub struct Node {
     config: Config,
-    layout: Layout,
+    layout: Layouts,
     life: Life,
     last: Option<Mono>,
     is_fenced: bool,
     /// Both clocks at the first input and at the last, for a planted bug.
     #[cfg(feature = "simulation")]
     walled: Option<(Now, Now)>,
+    /// The nodes that the driver was last told to connect with.
+    connected: Vec<Member>,
+    /// Partitions that began empty in a life that had minted so many dots in them before.
+    beginnings: BTreeMap<Partition, (Life, u64)>,
     /// Lives that ended over this store and whose gaps are still to be closed.
     unclosed: Vec<Life>,
     shared: Shared,
@@ -62,6 +125,8 @@ pub struct Node {
     lists: Lists,
     sync: Sync,
     sweep: Sweep,
+    cluster: Cluster,
+    retire: Retire,
 }
 
 impl Node {
@@ -85,24 +150,37 @@ impl Node {
 
     fn build(config: Config, boot: Boot, seed: u64, plants: Plants) -> Result<Self, StoredError> {
         let mut loaded = stored::load(&boot.rows)?;
-        let layout = Layout::new(&config);
+        let record = match loaded.record.take() {
+            Some(record) => record,
+            // A store of a version that knew no layouts.
+            None if !boot.rows.is_empty() && !config.members.is_empty() => cluster::fixed(&config),
+            None => cluster::Record::default(),
+        };
+        let is_other = |layout: &crate::layout::Layout| layout.partition_count() != config.partitions;
+        if record.layouts.iter().any(is_other) {
+            return Err(StoredError::Partitions(config.partitions));
+        }
+        let cluster = Cluster::new(config.node, record);
+        let layout = cluster.layouts().unwrap_or_else(|| Layouts::none(config.partitions));
         let life = match loaded.lives.last_key_value() {
             Some((&last, _)) if planted!(plants, CounterRestarted) => last,
             _ => boot.life,
         };
         let mut replicas = BTreeMap::new();
-        for partition in layout.held_by(config.node) {
+        let marked = |partition: &Partition| loaded.marks.contains(partition);
+        let stored = loaded.checkpoints.keys().chain(loaded.logs.keys()).copied();
+        let held: BTreeSet<Partition> =
+            layout.held_by(config.node).chain(stored).filter(|partition| !marked(partition)).collect();
+        for partition in held {
             let checkpoint = loaded.checkpoints.remove(&partition).unwrap_or_default();
             let log = loaded.logs.remove(&partition).unwrap_or_default();
-            let mut replica = Replica::load(checkpoint, log);
-            // Alone, there is nobody to catch up with.
-            replica.complete |= config.replicas == 1;
-            replica.complete |= boot.rows.is_empty() && planted!(plants, EmptyIsComplete);
-            replicas.insert(partition, replica);
+            replicas.insert(partition, Replica::load(checkpoint, log));
         }
         let sweep = if boot.rows.is_empty() { Sweep::over_nothing() } else { Sweep::default() };
         let shared = Shared {
             replicas,
+            minted: BTreeMap::new(),
+            is_following: true,
             timers: Timers::new(plants),
             owners: BTreeMap::new(),
             steps: VecDeque::new(),
@@ -126,6 +204,8 @@ impl Node {
             life,
             last: None,
             is_fenced: false,
+            connected: Vec::new(),
+            beginnings: loaded.beginnings,
             #[cfg(feature = "simulation")]
             walled: None,
             shared,
@@ -136,6 +216,8 @@ impl Node {
             lists: Lists::default(),
             sync: Sync::default(),
             sweep,
+            cluster,
+            retire: Retire::resume(loaded.marks.into_iter()),
         })
     }
 
@@ -159,11 +241,19 @@ impl Node {
         #[cfg(feature = "simulation")]
         let now = self.by_wall_clock(now);
         if is_first {
+            if self.layout.newest().is_some() {
+                self.relayout(now, fx);
+            }
             self.close(now, fx);
+            self.cluster.start(&mut with_cx!(self, now, fx));
         }
         for input in inputs {
             self.on_input(now, input, fx);
             self.drain(now, fx);
+            if self.shared.is_following || self.layout.is_changing() {
+                self.follow(now, fx);
+                self.drain(now, fx);
+            }
         }
     }
 
@@ -212,7 +302,18 @@ impl Node {
     /// Whether this node answers reads for every partition that it holds.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.is_fenced && self.shared.replicas.values().all(|replica| replica.complete)
+        let me = self.config.node;
+        let Some(newest) = self.layout.newest() else { return false };
+        let is_whole = |partition| {
+            self.shared.replicas.get(&partition).is_some_and(|replica: &Replica| replica.complete)
+        };
+        !self.is_fenced && newest.member(me).is_some() && newest.held_by(me).all(is_whole)
+    }
+
+    /// The layouts that this node works with.
+    #[must_use]
+    pub const fn layouts(&self) -> &Layouts {
+        &self.layout
     }
 
     /// Whether another node was found to use this one's identity; it serves nothing then.
@@ -240,7 +341,7 @@ impl Node {
             if excused(partition) {
                 return None;
             }
-            let primaries = self.layout.primaries(partition).iter().copied();
+            let primaries = self.layout.holders(partition).iter().copied();
             let peers: Vec<NodeId> = primaries.filter(|&node| node != self.config.node).collect();
             replica.unrest(&peers).map(|what| format!("{partition:?}: {what}"))
         };
@@ -252,15 +353,55 @@ impl Node {
             let what = "the gaps of ended lives are not on record";
             (!self.shared.is_open).then(|| what.to_string())
         };
-        (self.gets.unrest(&self.layout))
+        (self.gets.unrest())
             .or_else(closing)
-            .or_else(|| self.puts.unrest(&self.layout))
+            .or_else(|| self.cluster.unrest(&self.layout))
+            .or_else(|| self.retire.unrest())
+            .or_else(|| self.puts.unrest())
             .or_else(|| self.lists.unrest())
             .or_else(|| self.slots.unrest())
             .or_else(|| self.sync.unrest())
             .or_else(swept)
             .or_else(|| self.shared.replicas.iter().find_map(replica_unrest))
             .or_else(owned)
+    }
+
+    /// How the cluster stands, as this node knows it.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterReport {
+        let me = self.config.node;
+        let newest = self.layout.newest();
+        let held = |node| newest.map_or(0, |newest| newest.held_by(node).count());
+        let report = |&node: &NodeId| MemberReport {
+            member: self.layout.member(node).cloned().unwrap_or_else(|| Member::plain(node)),
+            is_member: newest.is_some_and(|newest| newest.member(node).is_some()),
+            is_suspected: self.peers.is_suspected(node),
+            progress: self.cluster.progress(node),
+            held: held(node),
+        };
+        let replicas = &self.shared.replicas;
+        let mut blocked: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for (&partition, replica) in replicas {
+            for &peer in self.layout.holders(partition).iter().filter(|&&peer| peer != me) {
+                *blocked.entry(peer).or_default() += replica.waiting_for(peer);
+            }
+        }
+        ClusterReport {
+            id: newest.map(|newest| newest.cluster()),
+            view: self.layout.view(),
+            hash: newest.map_or(0, |newest| newest.hash()),
+            copies: newest.map_or(0, |newest| newest.copies()),
+            nodes: self.layout.nodes().iter().map(report).collect(),
+            staged: self.cluster.staged(),
+            is_proposing: self.cluster.is_proposing(),
+            held: held(me),
+            complete: replicas.values().filter(|replica| replica.complete && !replica.is_retiring).count(),
+            settling: replicas.values().filter(|replica| replica.barrier.is_some()).count(),
+            dropping: self.retire.len(),
+            transfers: self.sync.pulls().collect(),
+            log_rows: replicas.values().map(Replica::log_len).sum(),
+            blocked,
+        }
     }
 
     /// What this node has seen of a partition that it holds; for judges of equality.
@@ -283,20 +424,13 @@ impl Node {
         self.puts.check(has);
         self.lists.check(has);
         self.sync.check(has);
+        self.cluster.check(has);
         assert!(self.calls() <= self.config.limits.calls, "more calls are in flight than the limit allows");
     }
 
     fn calls(&self) -> usize {
-        self.gets.owed() + self.puts.owed() + self.lists.owed()
+        self.gets.owed() + self.puts.owed() + self.lists.owed() + self.cluster.owed()
     }
-}
-
-/// The machines, each borrowed apart, and what they are lent.
-macro_rules! with_cx {
-    ($node:ident, $now:expr, $fx:expr) => {{
-        let Node { config, layout, life, shared, .. } = $node;
-        Cx { now: $now, config, layout, life: *life, shared, fx: $fx }
-    }};
 }
 
 impl Node {
@@ -311,9 +445,12 @@ impl Node {
         let mut closing = Vec::new();
         let mut rows: Vec<Row> = unclosed.iter().map(|&ended| stored::life_row(ended, true)).collect();
         for (&partition, replica) in &mut cx.shared.replicas {
-            let mut gaps = replica.clock().gaps(unclosed);
+            let beginning = self.beginnings.get(&partition).copied();
+            let beginning = beginning.filter(|_| !planted!(cx.shared.plants, BeginningForgotten));
+            let mut gaps = replica.clock().gaps(unclosed, beginning);
             if planted!(cx.shared.plants, GapsOfOthersClosed) {
-                gaps = replica.clock().gaps(&replica.clock().as_context().actors().collect::<Vec<_>>());
+                let actors: Vec<Life> = replica.clock().as_context().actors().collect();
+                gaps = replica.clock().gaps(&actors, None);
             }
             if !gaps.as_context().is_empty() && !planted!(cx.shared.plants, GapsLeftOpen) {
                 sometimes!(cx.shared.moments, GapClosed);
@@ -334,6 +471,7 @@ impl Node {
         self.unclosed.clear();
         let cx = &mut with_cx!(self, now, fx);
         cx.shared.is_open = true;
+        cx.shared.timers.set(now.mono, Timer::Retire);
         self.sync.start(cx);
         if !self.sweep.is_done() {
             cx.shared.timers.set(now.mono, Timer::Sweep);
@@ -369,7 +507,7 @@ impl Node {
         match input {
             Input::Tick => {}
             Input::Call { id, call } => self.on_call(now, id, call, fx),
-            Input::Peer { from, message } => self.on_peer(now, from, message, fx),
+            Input::Peer { from, view, message } => self.on_peer(now, from, view, message, fx),
             Input::Read(ReadDone { ticket, outcome }) => {
                 let owner = self.owner(&ticket);
                 let cx = &mut with_cx!(self, now, fx);
@@ -385,6 +523,12 @@ impl Node {
                     Owner::Slot(key) => self.slots.on_write(cx, key, outcome),
                     Owner::Checkpoint(write) => self.sync.on_checkpoint(cx, *write, outcome),
                     Owner::Closing(closing) => self.on_closed(now, closing, outcome, fx),
+                    Owner::Record => self.cluster.on_saved(cx, outcome),
+                    Owner::Retire(partition) => {
+                        if self.retire.on_write(cx, partition, outcome) {
+                            self.relayout(now, fx);
+                        }
+                    }
                     other => panic!("a write came back for {other:?}"),
                 }
             }
@@ -396,6 +540,7 @@ impl Node {
                     Owner::Gather { to, n } => self.sync.on_page_keys(cx, to, n, outcome),
                     Owner::Walk { peer, n } => self.sync.on_compared(cx, peer, n, outcome),
                     Owner::Sweep => self.sweep.on_scan(cx, outcome),
+                    Owner::Retire(partition) => self.retire.on_scan(cx, partition, outcome),
                     other => panic!("a scan came back for {other:?}"),
                 }
             }
@@ -420,6 +565,18 @@ impl Node {
             Timer::Sync(peer) => self.sync.on_timer(cx, peer),
             Timer::Sweep => self.sweep.on_timer(cx),
             Timer::Close => self.close(now, fx),
+            Timer::Gossip => self.cluster.on_timer(cx),
+            Timer::Proposal => self.cluster.retry(cx),
+            Timer::Retire => {
+                let (slots, sync) = (&self.slots, &self.sync);
+                self.retire.on_timer(cx, |cx, partition| {
+                    let is_still = |replica: &Replica| !replica.checkpointing && replica.writing.is_empty();
+                    let replica = cx.shared.replicas.get(&partition);
+                    replica.is_none_or(is_still)
+                        && slots.is_idle(cx.layout, partition)
+                        && !sync.is_at(partition)
+                });
+            }
         }
     }
 
@@ -430,6 +587,8 @@ impl Node {
             match step {
                 Step::Access { key, waiter, task } => self.slots.on_access(cx, key, waiter, task),
                 Step::Silent(node) => self.peers.on_silent(node),
+                Step::Relayout => self.relayout(now, fx),
+                Step::RepairNow => self.sync.hasten(cx),
                 Step::Done { waiter, answer } => match waiter {
                     Waiter::Get(n) => self.gets.on_loaded(cx, n, answer),
                     // What a fenced node had under way stays where it is: its dot may be another's.
@@ -459,6 +618,93 @@ impl Node {
         }
     }
 
+    // --- Layouts -----------------------------------------------------------------------------------------------
+
+    /// The layouts on disk may be other ones than those in force here: what follows from that.
+    fn relayout(&mut self, now: Now, fx: &mut Effects) {
+        let Some(layouts) = self.cluster.layouts() else { return };
+        let (me, before) = (self.config.node, self.layout.view());
+        self.layout = layouts;
+        let view = self.layout.view();
+        self.shared.is_following = true;
+        let nodes = self.layout.nodes().iter().filter(|&&node| node != me);
+        let connected: Vec<Member> = nodes.filter_map(|&node| self.layout.member(node)).cloned().collect();
+        if connected != self.connected {
+            self.connected.clone_from(&connected);
+            fx.push(Effect::Members(connected));
+        }
+        let cx = &mut with_cx!(self, now, fx);
+        let is_new = (before.oldest, before.newest) != (view.oldest, view.newest);
+        if is_new {
+            let is_member = cx.layout.newest().is_some_and(|newest| newest.member(me).is_some());
+            cx.note(Note::Relayout { oldest: view.oldest, newest: view.newest, is_member });
+        }
+        for partition in cx.layout.partitions() {
+            if cx.layout.holds(me, partition) {
+                self.retire.recall(cx, partition);
+            } else if cx.shared.replicas.contains_key(&partition)
+                && (cx.layout.has(me) || !cx.layout.is_changing())
+            {
+                // Who was given up for lost keeps what it has until others have all that is left.
+                self.retire.begin(cx, partition);
+            }
+        }
+        for partition in cx.layout.held_by(me).collect::<Vec<_>>() {
+            let (sources, _) = cx.layout.sources(cx.config, partition);
+            let is_moving = cx.layout.is_moving(partition);
+            let plants = cx.shared.plants;
+            let Some(replica) = cx.replica(partition) else { continue };
+            if is_new || !is_moving {
+                replica.barrier = is_moving.then(Barrier::default);
+            }
+            // Alone, there is nobody to catch up with.
+            replica.complete |= sources.iter().all(|&node| node == me);
+            replica.complete |= planted!(plants, EmptyIsComplete);
+        }
+        if cx.shared.is_open {
+            self.sync.reshape(cx);
+            if is_new {
+                self.sync.hasten(cx);
+            }
+        }
+    }
+
+    /// Goes on with following a change of layout as far as that is possible now.
+    fn follow(&mut self, now: Now, fx: &mut Effects) {
+        self.shared.is_following = false;
+        let oldest_write = self.puts.oldest();
+        let me = self.config.node;
+        let cx = &mut with_cx!(self, now, fx);
+        if cx.layout.is_changing() && self.cluster.is_past_barrier(cx) {
+            let (last_op, mut passed) = (cx.shared.last_op, Vec::new());
+            for (&partition, replica) in &mut cx.shared.replicas {
+                let is_complete = replica.complete;
+                let Some(barrier) = replica.barrier.as_mut().filter(|at| at.passed_at.is_none()) else {
+                    continue;
+                };
+                barrier.passed_at = Some(last_op);
+                if !is_complete {
+                    // What was asked before may have been answered before the last write that came without this node.
+                    replica.caught_up.clear();
+                }
+                passed.push(partition);
+            }
+            for partition in &passed {
+                sync::note_caught(cx, *partition, None);
+            }
+            if !passed.is_empty() {
+                self.sync.hasten(cx);
+            }
+        }
+        let has = |partition| {
+            let settled = |replica: &Replica| replica.complete && replica.barrier.is_none();
+            cx.shared.replicas.get(&partition).is_some_and(settled)
+        };
+        let has_synced = cx.layout.newest().is_some_and(|newest| newest.held_by(me).all(has));
+        self.cluster.follow(cx, oldest_write, has_synced);
+        self.cluster.save(cx);
+    }
+
     // --- Clients -----------------------------------------------------------------------------------------------
 
     fn on_call(&mut self, now: Now, id: CallId, call: Call, fx: &mut Effects) {
@@ -467,6 +713,7 @@ impl Node {
             Call::Get { .. } => stats.gets += 1,
             Call::Put { .. } => stats.puts += 1,
             Call::List { .. } => stats.lists += 1,
+            Call::Cluster { .. } => {}
         }
         let admitted = self.admit(&call);
         let cx = &mut with_cx!(self, now, fx);
@@ -488,6 +735,7 @@ impl Node {
                 self.puts.start(cx, &self.peers, id, change, w, deadline);
             }
             Call::List { after, limit, .. } => self.lists.start(cx, &self.peers, id, after, limit, deadline),
+            Call::Cluster { call, .. } => self.cluster.on_call(cx, id, call, deadline),
         }
     }
 
@@ -496,6 +744,10 @@ impl Node {
         let limits = &self.config.limits;
         if self.is_fenced {
             return Err(Failure::NotTaken(Refusal::Fenced));
+        }
+        let is_member = self.layout.newest().is_some_and(|newest| newest.member(self.config.node).is_some());
+        if !is_member && !matches!(call, Call::Cluster { .. }) {
+            return Err(Failure::NotTaken(Refusal::NotAMember));
         }
         for (load, limit) in [(self.calls(), limits.calls), (self.slots.load(), limits.peer_requests)] {
             if load >= limit && !planted!(self.shared.plants, LimitIgnored) {
@@ -511,7 +763,7 @@ impl Node {
                 self.check_change(change)?;
                 self.check_wish(wish)
             }
-            Call::List { wish, .. } => self.check_wish(wish),
+            Call::List { wish, .. } | Call::Cluster { wish, .. } => self.check_wish(wish),
         }
     }
 
@@ -526,7 +778,7 @@ impl Node {
         Ok(())
     }
 
-    fn check_change(&self, change: &Change) -> Result<(), Failure> {
+    fn check_change(&self, change: &message::Change) -> Result<(), Failure> {
         self.check_key(&change.key)?;
         let Some(value) = &change.value else { return Ok(()) };
         let limits = &self.config.limits;
@@ -542,7 +794,7 @@ impl Node {
     }
 
     fn check_wish(&self, wish: &Wish) -> Result<Duration, Failure> {
-        let replicas = self.config.replicas;
+        let replicas = self.layout.newest().map_or(self.config.replicas, |newest| newest.copies());
         if let Some(asked) = wish.quorum
             && !(1..=replicas).contains(&usize::from(asked))
         {
@@ -557,10 +809,29 @@ impl Node {
 
     // --- Peers -------------------------------------------------------------------------------------------------
 
-    fn on_peer(&mut self, now: Now, from: NodeId, message: Message, fx: &mut Effects) {
-        let is_member = from != self.config.node && self.config.members.binary_search(&from).is_ok();
-        if !is_member {
+    fn on_peer(&mut self, now: Now, from: NodeId, view: View, message: Message, fx: &mut Effects) {
+        if from == self.config.node {
             fx.push(Effect::Note(Note::Stranger { from }));
+            return;
+        }
+        let Some(message) = self.on_membership(now, from, message, fx) else { return };
+        if self.layout.newest().is_none() {
+            let cx = &mut with_cx!(self, now, fx);
+            if view == View::default() && cx.config.members.binary_search(&from).is_ok() {
+                self.cluster.on_fixed(cx);
+            }
+            refuse(cx, from, &message, Refusal::NotAMember);
+            return;
+        }
+        if !self.layout.has(from) {
+            let is_other = view.newest != self.layout.view().newest;
+            let cx = &mut with_cx!(self, now, fx);
+            if is_other {
+                self.cluster.on_other_view(cx, from);
+            } else {
+                cx.note(Note::Stranger { from });
+            }
+            refuse(cx, from, &message, Refusal::NotAMember);
             return;
         }
         self.peers.on_heard(from);
@@ -574,11 +845,16 @@ impl Node {
         let busy = self.slots.load() >= self.config.limits.peer_requests;
         let cx = &mut with_cx!(self, now, fx);
         sometimes!(cx.shared.moments, PeerRequestsLimit, busy);
+        let mine = cx.layout.view();
+        if request(&message).is_some() && view.newest < mine.newest && view.newest > 0 {
+            self.cluster.on_other_view(cx, from);
+        }
         let refusal = match (self.is_fenced, busy) {
             (true, _) => Some(Refusal::Fenced),
             (false, true) => Some(Refusal::Overloaded),
-            (false, false) => None,
+            (false, false) => self.stale(view, &message),
         };
+        let cx = &mut with_cx!(self, now, fx);
         if let Some(refusal) = refusal
             && refuse(cx, from, &message, refusal)
         {
@@ -612,8 +888,8 @@ impl Node {
             Message::Repair { key, object } => {
                 cx.access(key, Waiter::Nobody, get::repair(object));
             }
-            Message::Probe { op, digest } => self.sync.on_probe(cx, from, op, digest),
-            Message::Probed { op, outcome } => self.sync.on_probed(cx, from, op, outcome),
+            Message::Probe { op, digest } => self.sync.on_probe(cx, from, view, op, digest),
+            Message::Probed { op, outcome } => self.sync.on_probed(cx, from, view, op, outcome),
             Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, &clock),
             Message::Give { op, given } => self.sync.on_give(cx, from, op, given),
             Message::Pull { op, partition, after } => {
@@ -624,7 +900,53 @@ impl Node {
                 self.lists.on_list(cx, &self.peers, from, op, (first, after, last), limit);
             }
             Message::Listed { op, outcome } => self.lists.on_listed(cx, &self.peers, from, op, outcome),
+            Message::Prepare { op, epoch, ballot } => self.cluster.on_prepare(cx, from, op, epoch, ballot),
+            Message::Promise { op, outcome } => self.cluster.on_promise(cx, from, op, outcome),
+            Message::Accept { op, ballot, layout } => self.cluster.on_accept(cx, from, op, ballot, layout),
+            Message::Accepted { op, outcome } => self.cluster.on_accepted(cx, from, op, outcome),
+            Message::Swim { .. } => {}
+            Message::Hail { .. } | Message::Gossip { .. } | Message::State { .. } => {
+                unreachable!("they were taken before")
+            }
         }
+    }
+
+    /// Takes what anybody may send, members or not. Gives back what it does not take.
+    fn on_membership(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        message: Message,
+        fx: &mut Effects,
+    ) -> Option<Message> {
+        let cx = &mut with_cx!(self, now, fx);
+        match message {
+            Message::Hail { member, life, wants_answer } => {
+                self.peers.learn(from, life);
+                self.cluster.on_hail(cx, from, member, life, wants_answer);
+            }
+            Message::Gossip { digest } => self.cluster.on_gossip(cx, from, digest),
+            Message::State { state, wants_answer } => self.cluster.on_state(cx, from, *state, wants_answer),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Why a request that was made under other layouts than these is not served, if it is not. A version that knows no
+    /// layouts works with the first.
+    fn stale(&self, view: View, message: &Message) -> Option<Refusal> {
+        let mine = self.layout.view();
+        let is_stale = match message {
+            Message::Forward { .. } | Message::Store { .. } => {
+                let acked = self.cluster.progress(self.config.node).ack;
+                view.newest.max(1) < acked && !planted!(self.shared.plants, StaleWriteTaken)
+            }
+            Message::Fetch { .. } | Message::List { .. } => {
+                view.reads.max(1) < mine.oldest && !planted!(self.shared.plants, StaleReadServed)
+            }
+            _ => false,
+        };
+        is_stale.then_some(Refusal::StaleLayout)
     }
 
     /// Whether a message shows that another node lives this node's life, or knows more of it than it has minted.
@@ -644,7 +966,8 @@ impl Node {
             }
             _ => return false,
         };
-        let minted = self.shared.replicas.get(&partition).map_or(0, Replica::minted);
+        let given_up = self.shared.minted.get(&partition).copied().unwrap_or(0);
+        let minted = self.shared.replicas.get(&partition).map_or(given_up, Replica::minted);
         clock.as_context().highest(self.life) > minted
     }
 }
@@ -664,7 +987,9 @@ fn request(message: &Message) -> Option<OpId> {
         | Message::Probe { op, .. }
         | Message::Ask { op, .. }
         | Message::Pull { op, .. }
-        | Message::List { op, .. } => Some(*op),
+        | Message::List { op, .. }
+        | Message::Prepare { op, .. }
+        | Message::Accept { op, .. } => Some(*op),
         Message::Forwarded { .. }
         | Message::Stored { .. }
         | Message::Fetched { .. }
@@ -672,7 +997,13 @@ fn request(message: &Message) -> Option<OpId> {
         | Message::Probed { .. }
         | Message::Give { .. }
         | Message::Page { .. }
-        | Message::Listed { .. } => None,
+        | Message::Listed { .. }
+        | Message::Hail { .. }
+        | Message::Gossip { .. }
+        | Message::State { .. }
+        | Message::Promise { .. }
+        | Message::Accepted { .. }
+        | Message::Swim { .. } => None,
     }
 }
 
@@ -685,6 +1016,8 @@ fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> b
         Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),
         Message::List { op, .. } => cx.send(to, Message::Listed { op, outcome: Err(refusal) }),
         Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } => {}
+        // Votes and the like have refusals of their own, and are small; a fenced node casts none.
+        Message::Prepare { .. } | Message::Accept { .. } => return refusal == Refusal::Fenced,
         // A fenced node takes nothing over from anybody.
         Message::Give { .. } | Message::Page { .. } | Message::Probed { .. } => {
             return refusal == Refusal::Fenced;

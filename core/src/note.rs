@@ -48,6 +48,41 @@ pub enum Note {
         /// The partition.
         partition: Partition,
     },
+    /// The layouts in force have changed; which nodes hold what follows from them.
+    Relayout {
+        /// The epoch of the oldest.
+        oldest: u64,
+        /// The epoch of the newest.
+        newest: u64,
+        /// Whether this node is a member of the newest.
+        is_member: bool,
+    },
+    /// A partition that this node does not hold any more has been dropped from its disk.
+    Dropped {
+        /// The partition.
+        partition: Partition,
+    },
+    /// No cluster could be founded of the nodes that were listed.
+    NotFounded {
+        /// Why.
+        why: String,
+    },
+    /// This node is not a member of the cluster of the nodes that it was told of: it was removed, or never joined.
+    NotAMember {
+        /// Who said so.
+        by: NodeId,
+    },
+    /// A node belongs to another cluster, or places keys differently. It is not listened to.
+    OtherCluster {
+        /// Which.
+        by: NodeId,
+    },
+    /// A node has another layout of the same epoch: votes were forgotten, by stores that were put back. It is not
+    /// listened to.
+    Forked {
+        /// Which.
+        by: NodeId,
+    },
     /// A message came from somebody who is not a member, or does not fit this node's member list. It was ignored.
     Stranger {
         /// Who sent it.

@@ -9,13 +9,13 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::causal::Context;
 use crate::cx::{Answer, Asker, Cx, Step, Task, Waiter};
 use crate::get::counts;
 use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::Reply;
-use crate::layout::Layout;
 use crate::message::{Change, Failure, Message, Refusal};
 use crate::peers::Peers;
 use crate::quorum::{Standing, Tally};
@@ -33,8 +33,8 @@ enum Stage {
     Forwarded { node: NodeId, to: Life },
     /// This node's own slot is to mint the dot and put it on disk.
     Minting,
-    /// The delta has gone to the other primaries.
-    Gathering { tally: Tally, shown: Context, last: Option<Refusal> },
+    /// The delta has gone to the other holders.
+    Gathering { holders: Vec<NodeId>, tally: Tally, shown: Context, last: Option<Refusal> },
 }
 
 /// One write under way.
@@ -46,8 +46,10 @@ struct Put {
     w: usize,
     deadline: Mono,
     stage: Stage,
-    /// Primaries, by their place, that have refused and need not be asked again.
-    refused: u64,
+    /// The epoch of the newest layout when it began, and thus of those that it goes to.
+    epoch: u64,
+    /// Primaries that have refused and need not be asked again.
+    refused: Vec<NodeId>,
     /// Attempts so far; each member may correct our idea of its life, but not for ever.
     attempts: usize,
 }
@@ -76,7 +78,7 @@ pub(crate) struct Puts {
 
 impl Puts {
     /// The oldest write under way, in words.
-    pub(crate) fn unrest(&self, layout: &Layout) -> Option<String> {
+    pub(crate) fn unrest(&self) -> Option<String> {
         let (n, put) = self.open.first_key_value()?;
         let key = &put.change.key;
         Some(match &put.stage {
@@ -84,9 +86,8 @@ impl Puts {
                 format!("write {n} of {key:?} waits for {node} to coordinate it")
             }
             Stage::Minting => format!("write {n} of {key:?} waits for this node's disk"),
-            Stage::Gathering { tally, .. } => {
-                let primaries = layout.primaries(layout.partition(key));
-                format!("write {n} of {key:?} waits for {}", tally.awaited(primaries))
+            Stage::Gathering { holders, tally, .. } => {
+                format!("write {n} of {key:?} waits for {}", tally.awaited(holders))
             }
         })
     }
@@ -94,6 +95,11 @@ impl Puts {
     /// Writes that still owe a client their reply.
     pub(crate) const fn owed(&self) -> usize {
         self.owed
+    }
+
+    /// The epoch of the oldest layouts that a write under way goes to.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.open.values().map(|put| put.epoch).min()
     }
 
     /// A client's write.
@@ -107,7 +113,7 @@ impl Puts {
         deadline: Mono,
     ) {
         let asker = Asker::Client(call);
-        let put = Put { asker, change, w, deadline, stage: Stage::Minting, refused: 0, attempts: 0 };
+        let put = Put::new(cx, asker, change, w, deadline);
         self.attempt(cx, peers, put, Refusal::NotHeld);
     }
 
@@ -144,7 +150,7 @@ impl Puts {
         }
         let w = w.clamp(1, cx.config.replicas);
         let asker = Asker::Peer { node: from, op };
-        let put = Put { asker, change, w, deadline, stage: Stage::Minting, refused: 0, attempts: 0 };
+        let put = Put::new(cx, asker, change, w, deadline);
         self.mint(cx, put);
     }
 
@@ -171,12 +177,12 @@ impl Puts {
     /// Has the next primary coordinate, this node itself if it is one; replies with `last` when none is left.
     fn attempt(&mut self, cx: &mut Cx<'_>, peers: &Peers, mut put: Put, last: Refusal) {
         let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&put.change.key));
+        let primaries = layout.coordinators(layout.partition(&put.change.key));
         let me = cx.me();
         let next = primaries
             .iter()
             .enumerate()
-            .filter(|(index, _)| put.refused & (1 << index) == 0)
+            .filter(|(_, node)| !put.refused.contains(node))
             .min_by_key(|&(index, &node)| (node != me, peers.is_suspected(node), index));
         let Some((_, &node)) = next.filter(|_| put.attempts < 2 * primaries.len()) else {
             return self.finish(cx, put.asker, Err(Failure::NotTaken(last)));
@@ -237,13 +243,20 @@ impl Puts {
         };
         assert!(matches!(put.stage, Stage::Minting), "a dot was minted for a write that had one");
         let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&put.change.key));
         let me = cx.me();
         match answer {
             Answer::Minted { dot, delta, shown } => {
+                let partition = layout.partition(&put.change.key);
+                let holders = layout.holders(partition).to_vec();
                 let needed = if planted!(cx.shared.plants, QuorumShort) { (put.w - 1).max(1) } else { put.w };
-                let mut tally = Tally::new(primaries.len(), needed);
-                for (index, &node) in primaries.iter().enumerate() {
+                let sets = if planted!(cx.shared.plants, WriteForgetsOldLayout) {
+                    layout.read_sets(partition, needed)
+                } else {
+                    layout.write_sets(partition, needed)
+                };
+                put.epoch = layout.view().newest;
+                let mut tally = Tally::of(holders.len(), sets);
+                for (index, &node) in holders.iter().enumerate() {
                     if node == me {
                         tally.yes(index);
                     } else {
@@ -252,14 +265,14 @@ impl Puts {
                         cx.send(node, Message::Store { op, key, dot, delta });
                     }
                 }
-                put.stage = Stage::Gathering { tally, shown, last: None };
+                put.stage = Stage::Gathering { holders, tally, shown, last: None };
                 self.settle(cx, n);
             }
             Answer::Refused(refusal) => {
                 let mut put = self.close(cx, n).expect("just seen");
                 if put.is_for_client() && !matches!(refusal, Refusal::TooManySiblings { .. }) {
                     sometimes!(cx.shared.moments, CoordinatorChanged);
-                    put.refuse(primaries, me);
+                    put.refused.push(me);
                     self.attempt(cx, peers, put, refusal);
                 } else {
                     self.finish(cx, put.asker, Err(Failure::NotTaken(refusal)));
@@ -283,12 +296,10 @@ impl Puts {
         let Some(put) = self.open.get_mut(&op.n) else {
             return;
         };
-        let Stage::Gathering { tally, last, .. } = &mut put.stage else {
+        let Stage::Gathering { holders, tally, last, .. } = &mut put.stage else {
             return;
         };
-        let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&put.change.key));
-        let Some(index) = primaries.iter().position(|&node| node == from) else {
+        let Some(index) = holders.iter().position(|&node| node == from) else {
             return;
         };
         match outcome {
@@ -296,7 +307,7 @@ impl Puts {
                 sometimes!(cx.shared.moments, AckDoubled, !tally.is_awaited(index));
                 if !tally.yes(index)
                     && planted!(cx.shared.plants, AckCountedTwice)
-                    && let Some(other) = (0..primaries.len()).find(|&other| tally.is_awaited(other))
+                    && let Some(other) = (0..holders.len()).find(|&other| tally.is_awaited(other))
                 {
                     tally.yes(other);
                 }
@@ -324,7 +335,7 @@ impl Puts {
             put.attempts = 2;
             return self.mint(cx, put);
         }
-        let Stage::Gathering { tally, shown, last } = put.stage else { unreachable!("just seen") };
+        let Stage::Gathering { tally, shown, last, .. } = put.stage else { unreachable!("just seen") };
         let outcome = if standing == Standing::Reached {
             Ok(shown)
         } else {
@@ -354,7 +365,7 @@ impl Puts {
         }
         let mut put = self.close(cx, op.n).expect("just seen");
         let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&put.change.key));
+        let copies = layout.coordinators(layout.partition(&put.change.key)).len().max(1);
         match outcome {
             Err(Failure::NotTaken(last @ Refusal::OtherLife(life))) => {
                 peers.learn(from, life);
@@ -365,13 +376,13 @@ impl Puts {
                 } else {
                     // Another copy of the message may have reached that life before it ended, and been carried out.
                     sometimes!(cx.shared.moments, ForwardUncertain);
-                    let (acks, needed, replicas) = counts(&Tally::new(primaries.len(), put.w));
+                    let (acks, needed, replicas) = counts(&Tally::new(copies, put.w.min(copies)));
                     self.finish(cx, put.asker, Err(Failure::Refused { acks, needed, replicas, last }));
                 }
             }
             Err(Failure::NotTaken(refusal)) if !matches!(refusal, Refusal::TooManySiblings { .. }) => {
                 sometimes!(cx.shared.moments, CoordinatorChanged);
-                put.refuse(primaries, from);
+                put.refused.push(from);
                 self.attempt(cx, peers, put, refusal);
             }
             outcome => self.finish(cx, put.asker, outcome),
@@ -382,16 +393,17 @@ impl Puts {
     pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>, n: u64) {
         let Some(put) = self.close(cx, n) else { return };
         let layout = cx.layout;
-        let primaries = layout.primaries(layout.partition(&put.change.key));
-        let tally = match put.stage {
-            Stage::Gathering { tally, .. } => tally,
+        let copies = layout.coordinators(layout.partition(&put.change.key)).len().max(1);
+        let nothing = Tally::new(copies, put.w.min(copies));
+        let (holders, tally) = match put.stage {
+            Stage::Gathering { holders, tally, .. } => (holders, tally),
             Stage::Forwarded { node, .. } => {
                 cx.step(Step::Silent(node));
-                Tally::new(primaries.len(), put.w)
+                (Vec::new(), nothing)
             }
-            Stage::Minting => Tally::new(primaries.len(), put.w),
+            Stage::Minting => (Vec::new(), nothing),
         };
-        for (index, &node) in primaries.iter().enumerate() {
+        for (index, &node) in holders.iter().enumerate() {
             if tally.is_awaited(index) && node != cx.me() && tally.acks() > 0 {
                 cx.step(Step::Silent(node));
             }
@@ -441,13 +453,13 @@ impl Puts {
 }
 
 impl Put {
-    const fn is_for_client(&self) -> bool {
-        matches!(self.asker, Asker::Client(_))
+    fn new(cx: &Cx<'_>, asker: Asker, change: Change, w: usize, deadline: Mono) -> Self {
+        let epoch = cx.layout.view().newest;
+        let (stage, refused) = (Stage::Minting, Vec::new());
+        Self { asker, change, w, deadline, stage, epoch, refused, attempts: 0 }
     }
 
-    fn refuse(&mut self, primaries: &[NodeId], node: NodeId) {
-        if let Some(index) = primaries.iter().position(|&primary| primary == node) {
-            self.refused |= 1 << index;
-        }
+    const fn is_for_client(&self) -> bool {
+        matches!(self.asker, Asker::Client(_))
     }
 }

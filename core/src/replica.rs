@@ -53,12 +53,39 @@ pub struct Replica {
     pub claiming: Option<Clock>,
     /// Dots in writes that are on their way to disk.
     pub writing: BTreeSet<Dot>,
+    /// Whether it is about to be dropped, and takes nothing in.
+    pub is_retiring: bool,
+    /// What this replica still has to do before it has all that the newest layout asks for.
+    pub barrier: Option<Barrier>,
     /// Whether it has lost what it once had, and the disk still says that it is complete: no checkpoint that says
     /// otherwise has landed, or is on its way.
     pub lapsed: bool,
 }
 
+/// What a replica has to do after a change of layout: catch up once more after all nodes have said that they begin no
+/// write under an older one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Barrier {
+    /// Requests above this number were made after that; None before.
+    pub passed_at: Option<u64>,
+    /// Peers that it has caught up with since, and whether each was complete.
+    pub caught_up: BTreeMap<NodeId, bool>,
+}
+
 impl Replica {
+    /// An empty replica of a partition for which this life has minted `minted` dots before.
+    #[must_use]
+    pub fn reopened(minted: u64) -> Self {
+        Self { minted, ..Self::default() }
+    }
+
+    /// It has missed what others went on with: it is not complete any more.
+    pub fn lapse(&mut self) {
+        self.complete = false;
+        self.lapsed = true;
+        self.caught_up.clear();
+    }
+
     /// The replica that `checkpoint` and the log rows since describe.
     #[must_use]
     pub fn load(checkpoint: Checkpoint, log: BTreeMap<Dot, Key>) -> Self {
@@ -225,6 +252,13 @@ impl Replica {
     #[must_use]
     pub fn seen_by(&self, peer: NodeId) -> Option<&Clock> {
         self.seen.get(&peer)
+    }
+
+    /// Log rows that `peer` is not known to have in its gap-free base: what waits for it.
+    #[must_use]
+    pub fn waiting_for(&self, peer: NodeId) -> usize {
+        let Some(seen) = self.seen.get(&peer) else { return self.log.len() };
+        self.log.keys().filter(|dot| seen.as_context().base(dot.actor) < dot.n).count()
     }
 
     /// Log rows that every one of `peers` is known to have in its gap-free base, at most `max` of them, and the

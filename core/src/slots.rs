@@ -18,6 +18,7 @@ use crate::effect::Class;
 use crate::hlc::Hlc;
 use crate::key::{Key, Partition};
 use crate::kind::{Object, Sibling};
+use crate::layout::active::Layouts;
 use crate::message::{Change, Refusal};
 use crate::note::Note;
 use crate::stored;
@@ -71,6 +72,11 @@ impl Slots {
         self.load
     }
 
+    /// Whether nobody is at any key of `partition`.
+    pub(crate) fn is_idle(&self, layout: &Layouts, partition: Partition) -> bool {
+        self.slots.keys().all(|key| layout.partition(key) != partition)
+    }
+
     /// The first key that somebody is at, in words.
     pub(crate) fn unrest(&self) -> Option<String> {
         let (key, slot) = self.slots.first_key_value()?;
@@ -87,7 +93,7 @@ impl Slots {
     /// Queues an access. Its answer follows as a step.
     pub(crate) fn on_access(&mut self, cx: &mut Cx<'_>, key: Key, waiter: Waiter, task: Task) {
         let partition = cx.layout.partition(&key);
-        if cx.replica(partition).is_none() {
+        if cx.replica(partition).is_none_or(|replica| replica.is_retiring) {
             cx.done(waiter, Answer::Refused(Refusal::NotHeld));
             return;
         }
@@ -370,8 +376,12 @@ impl Batch {
         seen.cap(life, replica.minted());
         let dot = replica.mint(life);
         cx.shared.stats.minted += 1;
-        let sibling =
-            change.value.map(|value| Sibling { value: value.bytes, content_type: value.content_type, at });
+        let sibling = change.value.map(|value| Sibling {
+            value: value.bytes,
+            content_type: value.content_type,
+            at,
+            expires: 0,
+        });
         let delta = Object::delta(seen, dot, sibling);
         object.join(delta.clone());
         self.dots.push(dot);

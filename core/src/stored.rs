@@ -1,18 +1,20 @@
 //! Bytes at rest: the rows that a node writes, their keys and their values.
 //!
 //! All rows live in one ordered table of bytes. The first byte of a row's key says what it is: `c` a partition's
-//! checkpoint, `l` a log row (dot → key), `m` a life of this node, `o` an object. A value begins with a format
+//! checkpoint, `b` its beginning after it had been given up, `d` the mark that it is being dropped, `g` this node's
+//! membership, `l` a log row (dot → key), `m` a life of this node, `o` an object. A value begins with a format
 //! byte and a CRC-32 over that byte, the row's key and the body, so that a row that was altered, or written to
 //! the wrong place, is told from a good one. A row that fails is unknown, never absent.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 
 use crate::causal::Dot;
-use crate::frozen::{self, FrozenContext, FrozenKey, FrozenObject};
+use crate::cluster::Record;
+use crate::frozen::{self, FrozenContext, FrozenKey, FrozenObject, FrozenRecord};
 use crate::id::Life;
 use crate::key::{Key, Partition};
 use crate::kind::Object;
@@ -49,12 +51,18 @@ pub enum StoredError {
     /// Written by a newer version.
     #[error("the row {0:?} has format {1}, which this version does not know: run the version that wrote it")]
     Format(RowKey, u8),
+    /// The cluster has another number of partitions.
+    #[error("the store is of a cluster with another number of partitions than {0}: that number is for ever")]
+    Partitions(u32),
     /// Its key is none that this version writes.
     #[error("the row {0:?} is none of ours: the data folder belongs to something else")]
     Foreign(RowKey),
 }
 
+const BEGINNING: u8 = b'b';
 const CHECKPOINT: u8 = b'c';
+const MARK: u8 = b'd';
+const RECORD: u8 = b'g';
 const LOG: u8 = b'l';
 const LIFE: u8 = b'm';
 const OBJECT: u8 = b'o';
@@ -175,6 +183,64 @@ pub fn life_row(life: Life, is_closed: bool) -> Row {
     seal(RowKey(key.into()), &frozen::encode(&is_closed))
 }
 
+/// Rows of a partition of which there are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// Objects.
+    Objects,
+    /// Log rows.
+    Log,
+}
+
+impl Table {
+    /// The one after it.
+    pub(crate) const fn next(self) -> Option<Self> {
+        match self {
+            Self::Objects => Some(Self::Log),
+            Self::Log => None,
+        }
+    }
+}
+
+/// The bounds (both exclusive) of a partition's rows of one table.
+pub(crate) fn rows_of(table: Table, partition: Partition) -> (RowKey, RowKey) {
+    let letter = match table {
+        Table::Objects => OBJECT,
+        Table::Log => LOG,
+    };
+    let end = match partition.0.checked_add(1) {
+        Some(next) => row_key(letter, Partition(next), &[]),
+        None => RowKey(Bytes::copy_from_slice(&[letter + 1])),
+    };
+    (row_key(letter, partition, &[]), end)
+}
+
+/// The removal of a partition's checkpoint.
+pub(crate) fn checkpoint_removal(partition: Partition) -> Row {
+    Row { key: row_key(CHECKPOINT, partition, &[]), value: None }
+}
+
+/// The row that says that what is left of a partition's rows means nothing and is to be removed; or its removal.
+pub(crate) fn mark_row(partition: Partition, is_set: bool) -> Row {
+    let key = row_key(MARK, partition, &[]);
+    if is_set { seal(key, &[]) } else { Row { key, value: None } }
+}
+
+/// The row that says that a partition began empty when this life had minted so many dots in it; or its removal.
+pub(crate) fn beginning_row(partition: Partition, beginning: Option<(Life, u64)>) -> Row {
+    let key = row_key(BEGINNING, partition, &[]);
+    match beginning {
+        Some((life, n)) => seal(key, &frozen::encode(&(life.0, n))),
+        None => Row { key, value: None },
+    }
+}
+
+/// The row of a node's membership.
+#[must_use]
+pub fn record_row(record: &Record) -> Row {
+    seal(RowKey(Bytes::from_static(&[RECORD])), &frozen::encode(&FrozenRecord::from(record)))
+}
+
 /// The bounds (both exclusive) of the rows that [`Boot`](crate::input::Boot) wants: everything but the objects.
 #[must_use]
 pub fn boot_range() -> (RowKey, RowKey) {
@@ -190,6 +256,12 @@ pub struct Loaded {
     pub logs: BTreeMap<Partition, BTreeMap<Dot, Key>>,
     /// Lives that this node has had over this store, and whether the gaps that each left have been closed.
     pub lives: BTreeMap<Life, bool>,
+    /// Partitions that are being dropped.
+    pub marks: BTreeSet<Partition>,
+    /// Partitions that began empty in a life that had minted so many dots in them before.
+    pub beginnings: BTreeMap<Partition, (Life, u64)>,
+    /// The node's membership; None for a store whose version knew no layouts, or that is new.
+    pub record: Option<Record>,
 }
 
 /// Reads the rows of [`boot_range`].
@@ -210,6 +282,11 @@ pub fn load(rows: &[Row]) -> Result<Loaded, StoredError> {
             loaded.lives.insert(Life(u128::from_be_bytes(life)), is_closed);
             continue;
         }
+        if table == RECORD {
+            let record: FrozenRecord = frozen::decode(body).ok_or_else(damaged)?;
+            loaded.record = Some(record.thaw().ok_or_else(damaged)?);
+            continue;
+        }
         let (partition, rest) = rest.split_first_chunk::<2>().ok_or_else(foreign)?;
         let partition = Partition(u16::from_be_bytes(*partition));
         match table {
@@ -218,6 +295,11 @@ pub fn load(rows: &[Row]) -> Result<Loaded, StoredError> {
                     frozen::decode(body).ok_or_else(damaged)?;
                 let floor = floor.into_iter().map(|(actor, n)| (Life(actor), n)).collect();
                 loaded.checkpoints.insert(partition, Checkpoint { clock: clock.into(), floor, complete });
+            }
+            MARK => _ = loaded.marks.insert(partition),
+            BEGINNING => {
+                let (life, n): (u128, u64) = frozen::decode(body).ok_or_else(damaged)?;
+                loaded.beginnings.insert(partition, (Life(life), n));
             }
             LOG => {
                 let (actor, n) = rest.split_first_chunk::<16>().ok_or_else(foreign)?;

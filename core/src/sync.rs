@@ -29,7 +29,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -39,8 +38,10 @@ use crate::effect::Class;
 use crate::id::{NodeId, OpId};
 use crate::key::{Key, Partition};
 use crate::kind::Object;
+use crate::layout::active::View;
 use crate::message::{Given, GivenObject, Message, Page, Probed, Refusal};
 use crate::note::Note;
+use crate::replica::Barrier;
 use crate::stored::{self, Row};
 use crate::sweep;
 use crate::time::Mono;
@@ -205,30 +206,81 @@ pub(crate) struct Sync {
 }
 
 impl Sync {
-    /// Begins rounds with every peer that shares a partition, each at a moment of its own.
+    /// What ended lives left open is closed: rounds begin.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
-        let (me, config) = (cx.me(), cx.config);
         for &partition in &cx.shared.replicas.keys().copied().collect::<Vec<_>>() {
             if cx.shared.replicas[&partition].lapsed {
                 write_checkpoint(cx, CheckpointWrite::nothing(partition));
             }
         }
-        for &peer in config.members.iter().filter(|&&peer| peer != me) {
-            let shared: Vec<Partition> =
+        self.reshape(cx);
+    }
+
+    /// Other layouts are in force: rounds go on with the peers that still share what they shared, and begin with the rest,
+    /// each at a moment of its own.
+    pub(crate) fn reshape(&mut self, cx: &mut Cx<'_>) {
+        let me = cx.me();
+        let nodes: Vec<NodeId> = cx.layout.nodes().iter().copied().filter(|&peer| peer != me).collect();
+        let mut shared = BTreeMap::new();
+        for peer in nodes {
+            let both: Vec<Partition> =
                 cx.layout.held_by(peer).filter(|&partition| cx.layout.holds(me, partition)).collect();
-            if shared.is_empty() {
-                continue;
+            if !both.is_empty() {
+                shared.insert(peer, both);
             }
-            self.shared.insert(peer, shared);
-            // The first round is soon, so that a node that was away catches up; jitter keeps nodes out of step.
-            let at = cx.now.mono.after(jitter(cx, config.sync_every / 4));
-            self.rounds.insert(peer, Round { stage: Stage::Resting, at });
-            cx.shared.timers.set(at, Timer::Sync(peer));
         }
-        self.alone = cx.layout.held_by(me).filter(|&at| cx.layout.primaries(at).len() == 1).collect();
-        if !self.alone.is_empty() {
-            cx.shared.timers.set(cx.now.mono.after(config.sync_every), Timer::Sync(me));
+        let before = core::mem::replace(&mut self.shared, shared);
+        for peer in before.into_iter().filter(|(peer, was)| self.shared.get(peer) != Some(was)) {
+            if let Some(round) = self.rounds.remove(&peer.0) {
+                sometimes!(cx.shared.moments, RoundReshaped, !matches!(round.stage, Stage::Resting));
+                cx.shared.timers.cancel(round.at, Timer::Sync(peer.0));
+            }
         }
+        self.gathers.retain(|peer, _| self.shared.contains_key(peer));
+        for peer in self.shared.keys().copied().collect::<Vec<_>>() {
+            if !self.rounds.contains_key(&peer) {
+                // The first round is soon, so that a node that was away catches up; jitter keeps nodes out of step.
+                let at = cx.now.mono.after(cx.jitter(cx.config.sync_every / 4));
+                self.rounds.insert(peer, Round { stage: Stage::Resting, at });
+                cx.shared.timers.set(at, Timer::Sync(peer));
+            }
+        }
+        let was_alone = !self.alone.is_empty();
+        self.alone = cx.layout.held_by(me).filter(|&at| cx.layout.holders(at).len() == 1).collect();
+        if !self.alone.is_empty() && !was_alone {
+            cx.shared.timers.set(cx.now.mono.after(cx.config.sync_every), Timer::Sync(me));
+        }
+    }
+
+    /// Rounds that rest begin soon.
+    pub(crate) fn hasten(&mut self, cx: &mut Cx<'_>) {
+        for (&peer, round) in &mut self.rounds {
+            let at = cx.now.mono.after(cx.jitter(cx.config.sync_every / 16));
+            if matches!(round.stage, Stage::Resting) && at < round.at {
+                cx.shared.timers.cancel(round.at, Timer::Sync(peer));
+                round.at = at;
+                cx.shared.timers.set(at, Timer::Sync(peer));
+            }
+        }
+    }
+
+    /// Whether objects or pages of `partition` are being carried, either way.
+    pub(crate) fn is_at(&self, partition: Partition) -> bool {
+        let walks = |round: &Round| match &round.stage {
+            Stage::Walking { walk, .. } => walk.partition == partition,
+            _ => false,
+        };
+        self.rounds.values().any(walks)
+            || self.gathers.values().any(|gather| gather.partition == partition)
+            || self.pages.values().any(|(at, _)| *at == partition)
+    }
+
+    /// Walks of whole partitions that are under way: the peer, the partition, and the key that was reached.
+    pub(crate) fn pulls(&self) -> impl Iterator<Item = (NodeId, Partition)> + '_ {
+        self.rounds.iter().filter_map(|(&peer, round)| match &round.stage {
+            Stage::Walking { walk, .. } if walk.step.is_pull() => Some((peer, walk.partition)),
+            _ => None,
+        })
     }
 
     /// The partition that the pull called `n` is of.
@@ -256,7 +308,10 @@ impl Sync {
                 prune(cx, partition);
                 sweep::visit(cx, partition, &mut budget);
             }
-            return cx.shared.timers.set(cx.now.mono.after(cx.config.sync_every), Timer::Sync(peer));
+            if !self.alone.is_empty() {
+                cx.shared.timers.set(cx.now.mono.after(cx.config.sync_every), Timer::Sync(peer));
+            }
+            return;
         }
         let Some(round) = self.rounds.get_mut(&peer) else {
             return;
@@ -276,7 +331,7 @@ impl Sync {
     /// The round with `peer` is over; the next one follows in its time.
     fn rest(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
         let every = cx.config.sync_every;
-        let pause = every * 3 / 4 + jitter(cx, every / 2);
+        let pause = every * 3 / 4 + cx.jitter(every / 2);
         let round = self.rounds.get_mut(&peer).expect("a round is only ended where one is");
         round.stage = Stage::Resting;
         cx.shared.timers.cancel(round.at, Timer::Sync(peer));
@@ -295,14 +350,14 @@ impl Sync {
     // --- Opening a round ---------------------------------------------------------------------------------------
 
     /// A peer wants to know whether our clocks are equal.
-    pub(crate) fn on_probe(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, theirs: u64) {
-        let Some(shared) = self.shared.get(&from) else {
-            return;
+    pub(crate) fn on_probe(&mut self, cx: &mut Cx<'_>, from: NodeId, view: View, op: OpId, theirs: u64) {
+        let Some(shared) = self.shared.get(&from).filter(|_| shares_view(cx, view)) else {
+            return cx.send(from, Message::Probed { op, outcome: Probed::OtherView });
         };
         let outcome = if digest(cx, shared) == theirs {
             let mut incomplete = Vec::new();
             for &partition in shared {
-                let replica = cx.replica(partition).expect("shared partitions are held");
+                let Some(replica) = cx.replica(partition) else { continue };
                 if !replica.complete {
                     incomplete.push(partition);
                 }
@@ -317,7 +372,7 @@ impl Sync {
     }
 
     /// The peer has compared.
-    pub(crate) fn on_probed(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, outcome: Probed) {
+    pub(crate) fn on_probed(&mut self, cx: &mut Cx<'_>, from: NodeId, view: View, op: OpId, outcome: Probed) {
         let Some(Stage::Probing { n, digest: sent }) = self.rounds.get(&from).map(|round| &round.stage)
         else {
             return;
@@ -327,7 +382,12 @@ impl Sync {
             return;
         }
         let shared = self.shared[&from].clone();
+        let outcome = if shares_view(cx, view) { outcome } else { Probed::OtherView };
         match outcome {
+            Probed::OtherView => {
+                sometimes!(cx.shared.moments, OtherView);
+                self.rest(cx, from);
+            }
             Probed::Equal { incomplete } => {
                 cx.shared.stats.sync_equal += 1;
                 // Writes may have come in between; then only the next round can tell.
@@ -335,7 +395,7 @@ impl Sync {
                     let mut budget = sweep::VISITS_MAX;
                     for partition in shared {
                         let is_complete = !incomplete.contains(&partition);
-                        on_equal(cx, from, partition, Some(is_complete), &mut budget);
+                        on_equal(cx, (from, n), partition, Some(is_complete), &mut budget);
                     }
                 }
                 self.rest(cx, from);
@@ -349,14 +409,17 @@ impl Sync {
                 let mut budget = sweep::VISITS_MAX;
                 let mut queue = VecDeque::new();
                 for (partition, theirs) in shared.into_iter().zip(digests) {
-                    if digest_of(cx, partition) == theirs && cx.shared.replicas[&partition].complete {
-                        on_equal(cx, from, partition, None, &mut budget);
+                    // One that is being dropped begins again later.
+                    let Some(replica) = cx.shared.replicas.get(&partition) else { continue };
+                    let is_settled = replica.complete && replica.barrier.is_none();
+                    if digest_of(cx, partition) == theirs && is_settled {
+                        on_equal(cx, (from, n), partition, None, &mut budget);
                     } else {
                         queue.push_back(partition);
                     }
                 }
                 // Each round begins elsewhere, so that a partition that always hangs holds up none for ever.
-                let turn = below(cx, queue.len() as u64);
+                let turn = cx.below(queue.len() as u64);
                 queue.rotate_left(turn as usize);
                 self.walk_on(cx, from, queue);
             }
@@ -531,7 +594,7 @@ impl Sync {
             return self.next_partition(cx, peer);
         }
         let (caught, whole) = match by {
-            By::Log { complete } => (Some((peer, complete)), false),
+            By::Log { complete } => (may_count(cx, partition, n).then_some((peer, complete)), false),
             // Caught up is who has also asked for what lies beyond the giver's gaps.
             By::Pages { .. } => (None, true),
         };
@@ -550,6 +613,7 @@ impl Sync {
         if write_checkpoint(cx, write) {
             return self.await_step(cx, peer);
         }
+        note_caught(cx, partition, caught);
         sweep::visit(cx, partition, &mut { sweep::VISITS_MAX });
         self.next_partition(cx, peer);
     }
@@ -561,7 +625,8 @@ impl Sync {
         write: CheckpointWrite,
         outcome: Result<(), String>,
     ) {
-        let replica = cx.replica(write.partition).expect("checkpoints are of held partitions");
+        cx.shared.is_following = true;
+        let replica = cx.replica(write.partition).expect("nothing is dropped before its checkpoint is done");
         replica.checkpointing = false;
         replica.claiming = None;
         let is_on_disk = outcome.is_ok();
@@ -581,6 +646,7 @@ impl Sync {
                     sometimes!(cx.shared.moments, CaughtUp);
                     cx.note(Note::CaughtUp { partition: write.partition });
                 }
+                note_caught(cx, write.partition, write.caught);
                 sweep::visit(cx, write.partition, &mut { sweep::VISITS_MAX });
             }
             Err(reason) => {
@@ -926,6 +992,46 @@ fn ask(cx: &mut Cx<'_>, peer: NodeId, partition: Partition) -> Walk {
     Walk { n, partition, step: WalkStep::Asking }
 }
 
+/// Whether a peer has the same layouts in force, or is of a version that knows none while there is only the first.
+fn shares_view(cx: &Cx<'_>, view: View) -> bool {
+    let mine = cx.layout.view();
+    let theirs = if view == View::default() { View { oldest: 1, reads: 1, newest: 1 } } else { view };
+    (theirs.oldest, theirs.newest) == (mine.oldest, mine.newest)
+}
+
+/// Whether what a request of this number finds counts towards being complete: after a change of layout, only what was
+/// asked once all nodes had said that they begin no write under an older one.
+fn may_count(cx: &Cx<'_>, partition: Partition, n: u64) -> bool {
+    let Some(replica) = cx.shared.replicas.get(&partition) else { return false };
+    match &replica.barrier {
+        Some(barrier) => {
+            barrier.passed_at.is_some_and(|at| n > at) || planted!(cx.shared.plants, BarrierIgnored)
+        }
+        None => true,
+    }
+}
+
+/// The replica has caught up with a peer, which was complete or not: it may be all that it was still to do.
+pub(crate) fn note_caught(cx: &mut Cx<'_>, partition: Partition, caught: Option<(NodeId, bool)>) {
+    let (sources, needed) = cx.layout.sources(cx.config, partition);
+    let me = cx.me();
+    let Some(replica) = cx.shared.replicas.get_mut(&partition) else { return };
+    let is_complete = replica.complete && !replica.lapsed;
+    let Some(barrier) = &mut replica.barrier else { return };
+    if let Some((peer, complete)) = caught {
+        let known = barrier.caught_up.entry(peer).or_default();
+        *known |= complete;
+    }
+    let is_passed = barrier.passed_at.is_some();
+    let is_good = |node: &&NodeId| **node == me || barrier.caught_up.get(node).is_some_and(|&good| good);
+    let good = sources.iter().filter(is_good).count();
+    let has_all = sources.iter().all(|node| *node == me || barrier.caught_up.contains_key(node));
+    if is_passed && is_complete && (good >= needed || has_all) {
+        replica.barrier = None;
+        cx.shared.is_following = true;
+    }
+}
+
 /// One number for the clocks of `partitions`.
 fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
     let mut bytes = Vec::with_capacity(partitions.len() * 8);
@@ -937,7 +1043,8 @@ fn digest(cx: &Cx<'_>, partitions: &[Partition]) -> u64 {
 
 /// One number for the clock of `partition`.
 fn digest_of(cx: &Cx<'_>, partition: Partition) -> u64 {
-    let replica = &cx.shared.replicas[&partition];
+    // One that is being dropped, and held again, is as good as empty: what others have is different.
+    let Some(replica) = cx.shared.replicas.get(&partition) else { return 0 };
     if planted!(cx.shared.plants, DigestForgetsCloud) {
         let mut bases = Context::new();
         bases.join_bases(replica.clock().as_context());
@@ -948,7 +1055,8 @@ fn digest_of(cx: &Cx<'_>, partition: Partition) -> u64 {
 
 /// Drops log rows that every replica has, which is bookkeeping: lost, it is done again. Burnt dots are put on record.
 fn prune(cx: &mut Cx<'_>, partition: Partition) {
-    let absorbed = cx.shared.replicas[&partition].burnt();
+    let Some(replica) = cx.shared.replicas.get(&partition) else { return };
+    let absorbed = replica.burnt();
     sometimes!(cx.shared.moments, BurntRecorded, absorbed.is_some());
     write_checkpoint(cx, CheckpointWrite { absorbed, ..CheckpointWrite::nothing(partition) });
 }
@@ -957,38 +1065,50 @@ fn prune(cx: &mut Cx<'_>, partition: Partition) {
 /// if that is known.
 fn on_equal(
     cx: &mut Cx<'_>,
-    peer: NodeId,
+    (peer, n): (NodeId, u64),
     partition: Partition,
     is_complete: Option<bool>,
     budget: &mut usize,
 ) {
-    let replica = cx.replica(partition).expect("shared partitions are held");
+    let may_count = may_count(cx, partition, n);
+    let Some(replica) = cx.replica(partition) else { return };
     replica.peer_is_equal(peer);
-    let (absorbed, caught) = (replica.burnt(), is_complete.map(|is_complete| (peer, is_complete)));
+    let caught = is_complete.filter(|_| may_count).map(|is_complete| (peer, is_complete));
+    let absorbed = replica.burnt();
     sometimes!(cx.shared.moments, BurntRecorded, absorbed.is_some());
-    write_checkpoint(cx, CheckpointWrite { absorbed, caught, ..CheckpointWrite::nothing(partition) });
+    if !write_checkpoint(cx, CheckpointWrite { absorbed, caught, ..CheckpointWrite::nothing(partition) }) {
+        note_caught(cx, partition, caught);
+    }
     sweep::visit(cx, partition, budget);
 }
 
 /// Writes a checkpoint if there is something to put on record. False when there is not, or one is on its way.
 ///
 /// An empty replica is complete again when it has caught up with so many complete ones that every acknowledged write
-/// must be on one of them (N − W + 1), or with all others, complete or not: then there is nobody left to ask.
+/// must be on one of them (N − W + 1 of the holders in the oldest layout in force), or with all of these, complete or not:
+/// then there is nobody left to ask.
 fn write_checkpoint(cx: &mut Cx<'_>, write: CheckpointWrite) -> bool {
-    let (replicas, w) = (cx.config.replicas, cx.config.w);
+    let me = cx.me();
+    let (sources, needed) = cx.layout.sources(cx.config, write.partition);
     let replica = &cx.shared.replicas[&write.partition];
     let mut complete = replica.complete;
     if !complete {
         let mut caught_up = replica.caught_up.clone();
         caught_up.extend(write.caught.filter(|&caught| replica.is_news(caught)));
         let counts = |complete: bool| complete || planted!(cx.shared.plants, IncompleteCounts);
-        let from_complete = caught_up.values().filter(|&&complete| counts(complete)).count();
-        complete = from_complete > replicas - w || caught_up.len() >= replicas - 1;
+        let from_complete =
+            sources.iter().filter(|node| caught_up.get(node).is_some_and(|&complete| counts(complete)));
+        let has_all = sources.iter().all(|node| *node == me || caught_up.contains_key(node));
+        complete = from_complete.count() >= needed || has_all;
         sometimes!(
             cx.shared.moments,
             CaughtUpWithIncomplete,
             complete && caught_up.values().any(|&complete| !complete)
         );
+        // Before all nodes write under the new layout, a replica that comes with it cannot have everything.
+        let is_early = |barrier: &Barrier| barrier.passed_at.is_none();
+        complete &=
+            !replica.barrier.as_ref().is_some_and(is_early) || planted!(cx.shared.plants, BarrierIgnored);
     }
     let is_news = write.absorbed.is_some() || (write.caught.is_some() && !replica.complete) || replica.lapsed;
     let class = if is_news { Class::Synced } else { Class::Lazy };
@@ -1002,15 +1122,4 @@ fn check_continuity(cx: &mut Cx<'_>, partition: Partition, theirs: &Clock) {
     if missing.iter().any(|(actor, ..)| cx.shared.ended.contains(actor)) {
         cx.went_back(partition);
     }
-}
-
-/// A random number below `end`, 0 when that is 0.
-fn below(cx: &mut Cx<'_>, end: u64) -> u64 {
-    use rand::RngExt as _;
-    cx.shared.rng.random_range(0..end.max(1))
-}
-
-/// A random span below `max`.
-fn jitter(cx: &mut Cx<'_>, max: Duration) -> Duration {
-    Duration::from_nanos(below(cx, u64::try_from(max.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -19,6 +19,12 @@ pub(crate) enum Timer {
     Sync(NodeId),
     /// Look at the next page of objects at rest.
     Sweep,
+    /// Gossip, hail, save once more.
+    Gossip,
+    /// A proposal begins again, or its time is up.
+    Proposal,
+    /// Go on with dropping what is not held any more.
+    Retire,
     /// Close once more what ended lives left open: the disk had refused.
     Close,
 }

@@ -30,7 +30,7 @@ fn clock(up_to: u64) -> Clock {
 }
 
 fn object(n: u64) -> Object {
-    let sibling = Sibling { value: "v".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let sibling = Sibling { value: "v".into(), content_type: Bytes::new(), at: Hlc(1), expires: 0 };
     let mut seen = Context::new();
     seen.raise(AUTHOR, 3);
     Object::delta(seen, Dot { actor: AUTHOR, n }, Some(sibling))
@@ -51,10 +51,11 @@ impl Orphan {
         });
         cluster.crash(N3);
         cluster.wipe(N3);
+        // It is told at once which cluster it belongs to, and nothing more.
+        cluster.start(N3);
         for other in [N1, NodeId(2)] {
             cluster.cut.extend([(N3, other), (other, N3)]);
         }
-        cluster.start(N3);
         Self(cluster)
     }
 
@@ -140,7 +141,7 @@ fn a_delta_that_lands_during_a_pull_is_not_claimed_with_it() {
     orphan.pull_first_page();
     // The giver has seen this value and its removal, both before the first page; neither is in any page.
     let dot = Dot { actor: AUTHOR, n: 1 };
-    let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1), expires: 0 };
     let delta = Object::delta(Context::new(), dot, Some(sibling));
     let op = OpId { origin: Life(55), n: 1 };
     orphan.0.peer(N3, N1, Message::Store { op, key: key_of("0"), dot, delta });
@@ -206,7 +207,7 @@ impl Orphan {
     /// A delta of something that the giver has seen, and seen removed, before the first page; no page names it.
     fn delta_of_what_was_removed(&mut self) {
         let dot = Dot { actor: AUTHOR, n: 1 };
-        let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1) };
+        let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1), expires: 0 };
         let delta = Object::delta(Context::new(), dot, Some(sibling));
         let op = OpId { origin: Life(55), n: 1 };
         self.0.peer(N3, N1, Message::Store { op, key: key_of("0"), dot, delta });
@@ -270,7 +271,7 @@ fn a_pull_claims_nothing_beyond_the_givers_gaps_and_asks_for_it() {
     // removal under dot 4 leave no row then, and the clock still has them as single dots.
     let gapped = Clock::from_context([1, 3, 4].map(|n| Dot { actor: AUTHOR, n }).into_iter().collect());
     let dot = Dot { actor: AUTHOR, n: 3 };
-    let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let sibling = Sibling { value: "removed".into(), content_type: Bytes::new(), at: Hlc(1), expires: 0 };
     let delta = Object::delta(Context::new(), dot, Some(sibling));
     let op = OpId { origin: Life(55), n: 1 };
     orphan.0.peer(N3, N1, Message::Store { op, key: key_of("0"), dot, delta });
@@ -433,7 +434,7 @@ fn a_checkpoint_from_before_a_store_was_found_to_be_put_back_does_not_undo_that(
 #[test]
 fn a_repair_that_brings_what_an_ended_life_wrote_shows_that_the_store_was_put_back() {
     let (mut cluster, first) = second_life();
-    let sibling = Sibling { value: "lost".into(), content_type: Bytes::new(), at: Hlc(1) };
+    let sibling = Sibling { value: "lost".into(), content_type: Bytes::new(), at: Hlc(1), expires: 0 };
     let object = Object::delta(Context::new(), Dot { actor: first, n: 2 }, Some(sibling));
     cluster.peer(N3, N1, Message::Repair { key: key_of("b"), object });
     assert_eq!(cluster.values(N3, "b"), ["lost"]);

@@ -12,11 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use godown_core::causal::{Clock, Context, Dot};
 use godown_core::hlc::Hlc;
-use godown_core::id::{Life, OpId};
+use godown_core::id::{ClusterId, Life, NodeId, OpId};
 use godown_core::key::{Key, Partition};
 use godown_core::kind::{Object, Sibling};
+use godown_core::layout::active::View;
+use godown_core::layout::{Change, Layout, Member};
 use godown_core::message::{
-    Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Value,
+    Ballot, Change as Write, ClusterState, Failure, Given, GivenObject, Listed, Message, Page, Probed,
+    Progress, Refusal, Staged, Value, VoteRefusal,
 };
 use godown_core::replica::Checkpoint;
 use godown_core::stored::{self, StoredError};
@@ -37,12 +40,79 @@ fn clock() -> Clock {
 }
 
 fn object() -> Object {
-    let sibling = Sibling { value: "value".into(), content_type: "text/plain".into(), at: Hlc(1 << 20) };
+    let sibling =
+        Sibling { value: "value".into(), content_type: "text/plain".into(), at: Hlc(1 << 20), expires: 0 };
     Object::delta(context(), DOT, Some(sibling))
 }
 
 fn key() -> Key {
     Key::from("region/eu")
+}
+
+const VIEW: View = View { oldest: 4, reads: 4, newest: 5 };
+
+fn layout() -> Layout {
+    let member = |id| Member {
+        id: NodeId(id),
+        name: format!("node-{id}"),
+        address: format!("10.0.0.{id}:7000"),
+        zone: "a".into(),
+        weight: 100,
+    };
+    Layout::first(ClusterId(77), vec![member(1), member(2)], 4, 3).expect("a layout")
+}
+
+/// What version 1 does not have.
+fn news() -> Vec<(String, Message)> {
+    let member = Member { id: NodeId(9), name: "nine".into(), ..layout().members()[0].clone() };
+    let ballot = Ballot { round: 3, by: Life(7) };
+    let changes = vec![
+        Change::Join(member.clone()),
+        Change::Leave(NodeId(1)),
+        Change::Remove { node: NodeId(1), force: true },
+        Change::Replace { old: NodeId(2), new: member.clone(), force: false },
+        Change::Set(member.clone()),
+    ];
+    let progress = Progress { ack: 5, synced: 4, sync_ack: 3 };
+    let state = ClusterState {
+        layouts: vec![layout(), layout().next(&[Change::Join(member.clone())]).expect("a layout")],
+        founders: [(NodeId(1), Life(7))].into(),
+        progress: [(NodeId(1), progress)].into(),
+        staged: Staged { epoch: 2, version: 6, by: NodeId(2), changes },
+    };
+    let boxed = || Box::new(layout());
+    let refusals =
+        [VoteRefusal::Outvoted { by: ballot }, VoteRefusal::Decided { newest: 9 }, VoteRefusal::NoVoter];
+    let mut news: Vec<(String, Message)> = vec![
+        ("probed: other view".into(), Message::Probed { op: OP, outcome: Probed::OtherView }),
+        ("hail".into(), Message::Hail { member, life: Life(7), wants_answer: true }),
+        ("gossip".into(), Message::Gossip { digest: 1 << 50 }),
+        ("state".into(), Message::State { state: state.into(), wants_answer: true }),
+        ("prepare".into(), Message::Prepare { op: OP, epoch: 6, ballot }),
+        ("promise: free".into(), Message::Promise { op: OP, outcome: Ok(None) }),
+        ("promise: bound".into(), Message::Promise { op: OP, outcome: Ok(Some((ballot, boxed()))) }),
+        ("accept".into(), Message::Accept { op: OP, ballot, layout: boxed() }),
+        ("accepted".into(), Message::Accepted { op: OP, outcome: Ok(()) }),
+        ("swim".into(), Message::Swim { bytes: "ping".into() }),
+    ];
+    for refusal in refusals {
+        news.push((
+            format!("promise: {refusal:?}"),
+            Message::Promise { op: OP, outcome: Err(refusal.clone()) },
+        ));
+        news.push((format!("accepted: {refusal:?}"), Message::Accepted { op: OP, outcome: Err(refusal) }));
+    }
+    for refusal in [Refusal::StaleLayout, Refusal::NotAMember] {
+        news.push((format!("stored: {refusal:?}"), Message::Stored { op: OP, outcome: Err(refusal) }));
+    }
+    news
+}
+
+/// Everything that version 2 has.
+fn all_messages() -> Vec<(String, Message)> {
+    let mut all = messages();
+    all.extend(news());
+    all
 }
 
 fn refusals() -> Vec<Refusal> {
@@ -77,7 +147,7 @@ fn failures() -> Vec<Failure> {
 /// At least one message of every kind, and every variant inside one.
 fn messages() -> Vec<(String, Message)> {
     let value = Value { bytes: "value".into(), content_type: "text/plain".into() };
-    let change = |value| Change { key: key(), seen: context(), value };
+    let change = |value| Write { key: key(), seen: context(), value };
     let forward = |value| Message::Forward {
         op: OP,
         to: Life(11),
@@ -190,7 +260,7 @@ fn frames_of_version_1_never_change() {
         .iter()
         .map(|(name, message)| {
             let mut frame = Vec::new();
-            wire::encode(message, &mut frame);
+            assert!(wire::encode(1, VIEW, message, &mut frame));
             (name.clone(), frame)
         })
         .collect();
@@ -198,15 +268,47 @@ fn frames_of_version_1_never_change() {
     for ((name, frame), (_, message)) in golden.iter().zip(messages()) {
         let (prefix, rest) = frame.split_first_chunk().expect("a prefix");
         assert_eq!(wire::length(*prefix), Ok(rest.len()), "{name}");
-        assert_eq!(wire::decode(rest), Ok(message), "{name}");
+        // A version that knows no layouts has no view.
+        assert_eq!(wire::decode(rest), Ok((View::default(), message)), "{name}");
+    }
+}
+
+#[test]
+fn frames_of_version_2_never_change() {
+    let frames: Vec<(String, Vec<u8>)> = all_messages()
+        .iter()
+        .map(|(name, message)| {
+            let mut frame = Vec::new();
+            assert!(wire::encode(2, VIEW, message, &mut frame));
+            (name.clone(), frame)
+        })
+        .collect();
+    let golden = compare("wire-v2.txt", &frames);
+    for ((name, frame), (_, message)) in golden.iter().zip(all_messages()) {
+        let (prefix, rest) = frame.split_first_chunk().expect("a prefix");
+        assert_eq!(wire::length(*prefix), Ok(rest.len()), "{name}");
+        assert_eq!(wire::decode(rest), Ok((VIEW, message)), "{name}");
+    }
+}
+
+#[test]
+fn what_version_1_cannot_say_it_does_not_say() {
+    for (name, message) in news() {
+        let mut frame = Vec::new();
+        let is_said = wire::encode(1, VIEW, &message, &mut frame);
+        // A refusal that it does not have is told as the nearest that it has.
+        assert!(is_said == name.starts_with("stored:") && frame.is_empty() != is_said, "{name}");
     }
 }
 
 #[test]
 fn every_bit_of_a_frame_is_checked() {
-    for (name, message) in messages() {
+    for (name, message) in all_messages() {
         let mut frame = Vec::new();
-        wire::encode(&message, &mut frame);
+        wire::encode(wire::VERSION_MAX, VIEW, &message, &mut frame);
+        if frame.len() > 2_000 {
+            continue;
+        }
         for bit in 0..(frame.len() - wire::PREFIX) * 8 {
             let mut altered = frame[wire::PREFIX..].to_vec();
             altered[bit / 8] ^= 1 << (bit % 8);
@@ -226,12 +328,12 @@ fn a_frame_says_what_is_wrong_with_it() {
         let checked = [&[version, kind], body].concat();
         [&crc32fast::hash(&checked).to_le_bytes()[..], &checked].concat()
     };
-    assert_eq!(wire::decode(&sealed(2, 1, &[])), Err(DecodeError::Version(2)));
+    assert_eq!(wire::decode(&sealed(3, 1, &[])), Err(DecodeError::Version(3)));
     assert_eq!(wire::decode(&sealed(1, 99, &[])), Err(DecodeError::Kind(99)));
     assert_eq!(wire::decode(&sealed(1, 5, &[])), Err(DecodeError::Body(5)));
     // A body with something behind it is not a body of its kind.
     let mut frame = Vec::new();
-    wire::encode(&Message::Fetch { op: OP, key: key() }, &mut frame);
+    wire::encode(1, VIEW, &Message::Fetch { op: OP, key: key() }, &mut frame);
     let body = [&frame[wire::PREFIX + 6..], &[0]].concat();
     assert_eq!(wire::decode(&sealed(1, 5, &body)), Err(DecodeError::Body(5)));
     // Lengths inside a body are not believed: nothing is allocated for what is not there.

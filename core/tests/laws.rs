@@ -15,7 +15,7 @@ const SEED: u64 = 1;
 
 fn sibling(dot: Dot) -> Sibling {
     // One dot, one write: what is under a dot follows from it.
-    Sibling { value: Bytes::from(format!("{dot}")), content_type: Bytes::new(), at: Hlc(dot.n) }
+    Sibling { value: Bytes::from(format!("{dot}")), content_type: Bytes::new(), at: Hlc(dot.n), expires: 0 }
 }
 
 /// What one replica may know of one dot.

@@ -66,12 +66,25 @@ impl Clock {
     }
 
     /// The gaps below the highest dot of each actor in `ended`, as a clock: what those lives minted and never landed.
-    /// It is only right over the store that the lives ended on.
+    /// It is only right over the store that the lives ended on; what `beginning`'s life minted up to that number may be
+    /// elsewhere, because the store began empty after it.
     #[must_use]
-    pub fn gaps(&self, ended: &[Life]) -> Self {
+    pub fn gaps(&self, ended: &[Life], beginning: Option<(Life, u64)>) -> Self {
         let mut gaps = Context::new();
         for &actor in ended.iter().filter(|&&actor| self.0.base(actor) < self.0.highest(actor)) {
-            gaps.raise(actor, self.0.highest(actor));
+            match beginning {
+                Some((life, last)) if life == actor => {
+                    let mut before = Context::new();
+                    before.raise(actor, last);
+                    before.join(&self.0);
+                    for n in before.base(actor) + 1..=before.highest(actor) {
+                        if !self.0.has(Dot { actor, n }) {
+                            gaps.insert(Dot { actor, n });
+                        }
+                    }
+                }
+                _ => gaps.raise(actor, self.0.highest(actor)),
+            }
         }
         Self(gaps)
     }

@@ -20,6 +20,8 @@ pub struct Sibling {
     pub content_type: Bytes,
     /// When it was written, by its coordinator's clock.
     pub at: Hlc,
+    /// When it is to be deleted, in milliseconds since the Unix epoch; 0 for never.
+    pub expires: u64,
 }
 
 impl Sibling {

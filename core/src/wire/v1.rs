@@ -87,9 +87,9 @@ enum FrozenFailure {
     BadTimeout(FrozenDuration, FrozenDuration),
 }
 
-/// The kind and the body of `message`.
-pub(super) fn encode(message: &Message) -> (u8, Vec<u8>) {
-    match message {
+/// The kind and the body of `message`; None for what this version cannot say.
+pub(super) fn encode(message: &Message) -> Option<(u8, Vec<u8>)> {
+    Some(match message {
         Message::Forward { op, to, floor, change, w, timeout } => {
             let body: ForwardBody =
                 ((*op).into(), to.0, *floor, freeze_change(change), *w, freeze_duration(*timeout));
@@ -116,7 +116,7 @@ pub(super) fn encode(message: &Message) -> (u8, Vec<u8>) {
         }
         Message::Probe { op, digest } => (PROBE, frozen::encode::<ProbeBody>(&((*op).into(), *digest))),
         Message::Probed { op, outcome } => {
-            (PROBED, frozen::encode::<ProbedBody>(&((*op).into(), freeze_probed(outcome))))
+            (PROBED, frozen::encode::<ProbedBody>(&((*op).into(), freeze_probed(outcome)?)))
         }
         Message::Ask { op, partition, clock } => {
             (ASK, frozen::encode::<AskBody>(&((*op).into(), partition.0, clock.into())))
@@ -143,7 +143,15 @@ pub(super) fn encode(message: &Message) -> (u8, Vec<u8>) {
             let outcome = outcome.as_ref().map(listed).map_err(freeze_refusal);
             (LISTED, frozen::encode::<ListedBody>(&((*op).into(), outcome)))
         }
-    }
+        Message::Hail { .. }
+        | Message::Gossip { .. }
+        | Message::State { .. }
+        | Message::Prepare { .. }
+        | Message::Promise { .. }
+        | Message::Accept { .. }
+        | Message::Accepted { .. }
+        | Message::Swim { .. } => return None,
+    })
 }
 
 /// The message in a body of `kind`.
@@ -245,12 +253,13 @@ fn thaw_change((key, seen, value): FrozenChange) -> Change {
     Change { key: key.into(), seen: seen.into(), value }
 }
 
-fn freeze_probed(probed: &Probed) -> FrozenProbed {
+fn freeze_probed(probed: &Probed) -> Option<FrozenProbed> {
     match probed {
         Probed::Equal { incomplete } => {
-            FrozenProbed::Equal(incomplete.iter().map(|partition| partition.0).collect())
+            Some(FrozenProbed::Equal(incomplete.iter().map(|partition| partition.0).collect()))
         }
-        Probed::Differ { digests } => FrozenProbed::Differ(digests.clone()),
+        Probed::Differ { digests } => Some(FrozenProbed::Differ(digests.clone())),
+        Probed::OtherView => None,
     }
 }
 
@@ -311,7 +320,8 @@ fn freeze_refusal(refusal: &Refusal) -> FrozenRefusal {
         Refusal::Storage => FrozenRefusal::Storage,
         Refusal::Overloaded => FrozenRefusal::Overloaded,
         Refusal::OtherLife(life) => FrozenRefusal::OtherLife(life.0),
-        Refusal::NotHeld => FrozenRefusal::NotHeld,
+        // The nearest that this version has.
+        Refusal::NotHeld | Refusal::StaleLayout | Refusal::NotAMember => FrozenRefusal::NotHeld,
         Refusal::Fenced => FrozenRefusal::Fenced,
         Refusal::TooManySiblings { siblings, bytes } => FrozenRefusal::TooManySiblings(siblings, bytes),
     }
@@ -338,7 +348,8 @@ fn freeze_failure(failure: &Failure) -> FrozenFailure {
             FrozenFailure::Refused(acks, needed, replicas, freeze_refusal(last))
         }
         Failure::NotTaken(ref refusal) => FrozenFailure::NotTaken(freeze_refusal(refusal)),
-        Failure::KeyEmpty => FrozenFailure::KeyEmpty,
+        // No forward is answered with an operator's refusal.
+        Failure::KeyEmpty | Failure::Cluster(_) => FrozenFailure::KeyEmpty,
         Failure::KeyTooLong { bytes, max } => FrozenFailure::KeyTooLong(bytes, max),
         Failure::ValueTooLarge { bytes, max } => FrozenFailure::ValueTooLarge(bytes, max),
         Failure::ContentTypeTooLong { bytes, max } => FrozenFailure::ContentTypeTooLong(bytes, max),

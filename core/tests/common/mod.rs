@@ -15,6 +15,8 @@ use godown_core::id::{CallId, Life, NodeId};
 use godown_core::input::{Boot, Call, Input, Reply, Wish};
 use godown_core::key::{Key, Partition};
 use godown_core::kind::Object;
+use godown_core::layout::Member;
+use godown_core::layout::active::View;
 use godown_core::message::{Change, Message, Probed, Value};
 use godown_core::node::Node;
 use godown_core::stored::{self, Row, RowKey};
@@ -60,6 +62,7 @@ impl Cluster {
         let mut settings = Settings::new(NodeId(1), members.clone());
         settings.partitions = 1;
         settings.sync_every = Duration::from_secs(3600);
+        settings.gossip_every = Duration::from_secs(3600);
         change(&mut settings);
         let machine = || Machine { node: None, table: Table::new(), held: None, starts: 0 };
         let mut cluster = Self {
@@ -94,7 +97,9 @@ impl Cluster {
     }
 
     pub(crate) fn config(&self, node: NodeId) -> Config {
-        Settings { node, ..self.settings.clone() }.check().expect("the test's settings are valid")
+        Settings { node, me: Member::plain(node), ..self.settings.clone() }
+            .check()
+            .expect("the test's settings are valid")
     }
 
     fn clock(&self) -> Now {
@@ -186,7 +191,13 @@ impl Cluster {
 
     /// A message from `from`, as if it had come over the network.
     pub(crate) fn peer(&mut self, to: NodeId, from: NodeId, message: Message) {
-        self.due.push_back(Due { to, input: Input::Peer { from, message }, says: None });
+        let view = View { oldest: 1, reads: 1, newest: 1 };
+        self.peer_with(to, from, view, message);
+    }
+
+    /// The same, from a node that works with these layouts.
+    pub(crate) fn peer_with(&mut self, to: NodeId, from: NodeId, view: View, message: Message) {
+        self.due.push_back(Due { to, input: Input::Peer { from, view, message }, says: None });
         self.run();
     }
 
@@ -244,19 +255,26 @@ impl Cluster {
 
     fn carry_out(&mut self, id: NodeId, effect: Effect) {
         match effect {
-            Effect::Send { to, message } => {
+            Effect::Send { to, view, message } => {
                 let mut frame = Vec::new();
-                wire::encode(&message, &mut frame);
+                wire::encode(wire::VERSION_MAX, view, &message, &mut frame);
                 let decoded = wire::decode(&frame[wire::PREFIX..]).expect("its own frames are good");
-                assert_eq!(decoded, message, "a message changes on the wire");
+                assert_eq!(decoded, (view, message.clone()), "a message changes on the wire");
                 let words = message_words(&message);
-                let is_down = self.machines[&to].node.is_none();
+                let is_down = self.machines.get(&to).is_none_or(|machine| machine.node.is_none());
                 let lost = is_down || self.cut.contains(&(id, to));
                 let arrow = if lost { "-x" } else { "->" };
-                self.told.push(format!("{id} {arrow} {to}: {words}"));
-                self.sent.push((id, to, message.clone()));
+                // What goes on by itself, whatever happens, is told to nobody.
+                if !matches!(message, Message::Gossip { .. } | Message::Swim { .. }) {
+                    self.told.push(format!("{id} {arrow} {to}: {words}"));
+                    self.sent.push((id, to, message.clone()));
+                }
                 if !lost {
-                    self.due.push_back(Due { to, input: Input::Peer { from: id, message }, says: None });
+                    self.due.push_back(Due {
+                        to,
+                        input: Input::Peer { from: id, view, message },
+                        says: None,
+                    });
                 }
             }
             Effect::Reply { id: call, reply } => {
@@ -277,6 +295,7 @@ impl Cluster {
                     between(&self.machines[&id].table, scan.after(), scan.before(), scan.rows_max());
                 self.due.push_back(Due { to: id, input: scan.into_ack().done(rows, more), says: None });
             }
+            Effect::Members(_) => {}
             Effect::Note(note) => self.told.push(format!("{id} notes: {note:?}")),
         }
     }
@@ -313,6 +332,9 @@ fn row_words(row: &Row) -> String {
         Some(b'c') => "checkpoint",
         Some(b'l') => "log",
         Some(b'm') => "life",
+        Some(b'g') => "membership",
+        Some(b'd') => "mark",
+        Some(b'b') => "beginning",
         _ => "object",
     };
     if row.value.is_some() { what.into() } else { format!("no {what}") }
@@ -323,6 +345,7 @@ pub(crate) fn reply_words(reply: &Reply) -> String {
         Reply::Got { siblings, seen } => format!("got {siblings:?}, seen {seen:?}"),
         Reply::Stored { seen } => format!("stored, seen {seen:?}"),
         Reply::Listed { keys, more } => format!("{keys:?}{}", if *more { " and more" } else { "" }),
+        Reply::Cluster(reply) => format!("{reply:?}"),
         Reply::Failed(failure) => format!("failed: {failure}"),
     }
 }
@@ -369,5 +392,7 @@ fn message_words(message: &Message) -> String {
             format!("list {first:?} to {last:?} after {after:?}, {limit} keys")
         }
         Message::Listed { outcome, .. } => format!("listed {outcome:?}"),
+        Message::Probed { outcome: Probed::OtherView, .. } => "probed: other layouts".into(),
+        other => format!("{other:?}"),
     }
 }
