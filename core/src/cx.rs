@@ -260,6 +260,13 @@ impl Cx<'_> {
         self.shared.replicas.get_mut(&partition)
     }
 
+    /// The object in a row that a scan has read; None when it cannot be told, which is not "absent".
+    pub(crate) fn object_in(&self, row: &Row) -> Option<Object> {
+        let (partition, _) = stored::key_of(&row.key)?;
+        let actors = &self.shared.replicas.get(&partition)?.actors;
+        stored::read_object(&row.key, row.value.as_ref()?, actors).ok()
+    }
+
     fn ticket(&mut self, owner: Owner) -> Ticket {
         self.shared.last_ticket += 1;
         let n = self.shared.last_ticket;

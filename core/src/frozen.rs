@@ -2,7 +2,8 @@
 //!
 //! These shapes are serialised with bincode, which writes fields in order and nothing else, so any change to them
 //! changes every frame and row. They are therefore apart from the types that the protocol works with, and a change
-//! is a new version beside this one. The codec is used here, in `wire` and in `stored`, and nowhere else.
+//! is a new version beside this one. The codec is used here, in `wire` and in `stored`, and nowhere else. Version 1 knows
+//! no expiry: it is not written, and read as never.
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -7,9 +7,9 @@
 //! lets a simulator run years of bad weather in minutes and replay any of it.
 //!
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
-//! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `replica`), vocabulary (`message`, `input`, `effect`,
-//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `cluster`, `sync`, `sweep`, `retire`), and on top `node`.
-//! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` fixes.
+//! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `actors`, `replica`), vocabulary (`message`, `input`, `effect`,
+//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`, `cluster`, `sync`, `sweep`, `retire`), and on top `node`.
+//! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` and `compact` fix.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ pub mod id;
 pub mod key;
 pub mod time;
 
+pub mod actors;
 pub mod causal;
 pub mod hlc;
 pub mod kind;
@@ -52,6 +53,7 @@ mod swim;
 mod sync;
 mod timers;
 
+mod compact;
 mod frozen;
 pub mod node;
 pub mod stored;

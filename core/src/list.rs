@@ -174,10 +174,7 @@ impl Lists {
                 let found = rows.iter().filter_map(|row| stored::key_of(&row.key));
                 let next = if more { found.last().map(|(_, key)| key) } else { None };
                 // A row that cannot be read is unknown, not absent: its key is listed.
-                let holds_value = |row: &Row| {
-                    let value = row.value.as_deref().unwrap_or_default();
-                    stored::read_object(&row.key, value).map_or(true, |object| !object.store.is_empty())
-                };
+                let holds_value = |row: &Row| cx.object_in(row).is_none_or(|object| !object.store.is_empty());
                 let keys =
                     rows.iter().filter(|row| holds_value(row)).filter_map(|row| stored::key_of(&row.key));
                 let keys = keys.map(|(_, key)| key).collect();

@@ -174,7 +174,9 @@ impl Node {
         for partition in held {
             let checkpoint = loaded.checkpoints.remove(&partition).unwrap_or_default();
             let log = loaded.logs.remove(&partition).unwrap_or_default();
-            replicas.insert(partition, Replica::load(checkpoint, log));
+            let mut replica = Replica::load(checkpoint, log);
+            replica.actors = loaded.actors.remove(&partition).unwrap_or_default();
+            replicas.insert(partition, replica);
         }
         let sweep = if boot.rows.is_empty() { Sweep::over_nothing() } else { Sweep::default() };
         let shared = Shared {

@@ -10,6 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::Cell;
 
+use crate::actors::Actors;
 use crate::causal::{Clock, Context, Dot, DotStore};
 use crate::id::{Life, NodeId};
 use crate::key::Key;
@@ -39,6 +40,8 @@ pub struct Replica {
     seen: BTreeMap<NodeId, Clock>,
     minted: u64,
     burnt: BTreeSet<Dot>,
+    /// The actors that its objects at rest name by number.
+    pub actors: Actors,
     /// Whether this replica may answer reads: it has been complete once and has not lost its data since.
     pub complete: bool,
     /// Peers that it has caught up with since it was empty, and whether each was itself complete.

@@ -53,6 +53,8 @@ struct Writing {
     answers: Vec<(Waiter, Answer)>,
     /// The context that is then at rest, stripped of what the clock implies.
     at_rest: Context,
+    /// How many of the partition's actors are then on disk.
+    actors: usize,
 }
 
 /// All keys that somebody is at.
@@ -125,7 +127,8 @@ impl Slots {
         let partition = cx.layout.partition(&key);
         let row = stored::object_key(partition, &key);
         let object = outcome.and_then(|row_bytes| match row_bytes {
-            Some(bytes) => stored::read_object(&row, &bytes).map_err(|error| error.to_string()),
+            Some(bytes) => stored::read_object(&row, &bytes, &cx.shared.replicas[&partition].actors)
+                .map_err(|error| error.to_string()),
             None => Ok(Object::default()),
         });
         sometimes!(cx.shared.moments, ReadFailed, object.is_err());
@@ -224,6 +227,7 @@ impl Slots {
                     replica.absorbed(&Clock::from_context(jumped), false);
                 }
                 replica.landed(key, &writing.dots);
+                replica.actors.landed(writing.actors);
                 replica.note_residual(key, &writing.at_rest);
                 let object = replica.fill(writing.object);
                 cx.shared.life_stored |= writing.dots.iter().any(|dot| dot.actor == life);
@@ -287,7 +291,7 @@ impl Slots {
         sometimes!(cx.shared.moments, TracelessDelete, stripped.is_none());
         sometimes!(cx.shared.moments, WritesFolded, batch.dots.len() > 1);
         let mut rows = Vec::with_capacity(batch.dots.len() + 2);
-        rows.push(stored::object_row(partition, &key, stripped.as_ref()));
+        rows.push(stored::object_row(partition, &key, stripped.as_ref(), &mut replica.actors));
         let unlogged =
             if planted!(cx.shared.plants, FoldLosesFirst) { batch.dots.len().max(1) - 1 } else { 0 };
         rows.extend(batch.dots[unlogged..].iter().map(|&dot| stored::log_row(partition, dot, &key)));
@@ -295,8 +299,10 @@ impl Slots {
         if !is_recorded && batch.dots.iter().any(|dot| dot.actor == cx.life) {
             rows.push(stored::life_row(cx.life, false));
         }
+        rows.extend(stored::actor_rows(partition, &replica.actors));
         replica.writing.extend(&batch.dots);
-        let writing = Writing { object, dots: batch.dots, answers: batch.answers, at_rest: context };
+        let actors = replica.actors.len();
+        let writing = Writing { object, dots: batch.dots, answers: batch.answers, at_rest: context, actors };
         #[cfg(feature = "simulation")]
         if planted!(cx.shared.plants, SlotFreedEarly) {
             self.slots.remove(&key);

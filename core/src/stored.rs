@@ -1,27 +1,37 @@
 //! Bytes at rest: the rows that a node writes, their keys and their values.
 //!
-//! All rows live in one ordered table of bytes. The first byte of a row's key says what it is: `c` a partition's
-//! checkpoint, `b` its beginning after it had been given up, `d` the mark that it is being dropped, `g` this node's
-//! membership, `l` a log row (dot → key), `m` a life of this node, `o` an object. A value begins with a format
-//! byte and a CRC-32 over that byte, the row's key and the body, so that a row that was altered, or written to
-//! the wrong place, is told from a good one. A row that fails is unknown, never absent.
+//! All rows live in one ordered table of bytes. The first byte of a row's key says what it is: `a` an actor that a
+//! partition's objects name by number, `b` a partition's beginning after it had been given up, `c` its checkpoint, `d`
+//! the mark that it is being dropped, `g` this node's membership, `l` a log row (dot → key), `m` a life of this
+//! node, `o` an object. A value begins with a format byte and a CRC-32 over that byte, the row's key and the body, so
+//! that a row that was altered, or written to the wrong place, is told from a good one. A row that fails is unknown,
+//! never absent. Objects are written in format 2 (`compact`), whose CRC also covers the actors that the body names by
+//! number; those of format 1 are read, and gone once their keys are next written.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
+use crc32fast::Hasher;
 
+use crate::actors::Actors;
 use crate::causal::Dot;
 use crate::cluster::Record;
+use crate::compact;
 use crate::frozen::{self, FrozenContext, FrozenKey, FrozenObject, FrozenRecord};
 use crate::id::Life;
 use crate::key::{Key, Partition};
 use crate::kind::Object;
 use crate::replica::Checkpoint;
 
-/// The first version of every row's format.
+/// The first version of every row's format but the actors'.
 const V1: u8 = 1;
+/// The second version of objects, and the first of actors: a version that knows no actors is told by the first of
+/// them that it is too old, and does not take the store for somebody else's.
+const V2: u8 = 2;
+/// Bytes of a value before its body: format and checksum.
+const PREFIX: usize = 5;
 
 /// A row's key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,9 +67,13 @@ pub enum StoredError {
     /// Its key is none that this version writes.
     #[error("the row {0:?} is none of ours: the data folder belongs to something else")]
     Foreign(RowKey),
+    /// It does not continue its partition's table of actors: rows are missing, or come twice.
+    #[error("the row {0:?} does not follow upon the actors before it")]
+    Actors(RowKey),
 }
 
 const BEGINNING: u8 = b'b';
+const ACTOR: u8 = b'a';
 const CHECKPOINT: u8 = b'c';
 const MARK: u8 = b'd';
 const RECORD: u8 = b'g';
@@ -75,30 +89,41 @@ fn row_key(table: u8, partition: Partition, rest: &[u8]) -> RowKey {
     RowKey(bytes.into())
 }
 
-fn seal(key: RowKey, body: &[u8]) -> Row {
-    let mut value = Vec::with_capacity(5 + body.len());
-    value.push(V1);
-    value.extend_from_slice(&checksum(&key, V1, body).to_le_bytes());
+fn seal(key: RowKey, format: u8, body: &[u8]) -> Row {
+    let mut sum = started(&key, format);
+    sum.update(body);
+    let mut value = Vec::with_capacity(PREFIX + body.len());
+    value.push(format);
+    value.extend_from_slice(&sum.finalize().to_le_bytes());
     value.extend_from_slice(body);
     Row { key, value: Some(value.into()) }
 }
 
-fn open<'a>(key: &RowKey, value: &'a [u8]) -> Result<&'a [u8], StoredError> {
+/// The body of a value that has this format.
+fn open<'a>(key: &RowKey, value: &'a [u8], format: u8) -> Result<&'a [u8], StoredError> {
+    let (found, sum, body) = parts(key, value)?;
+    let mut expected = started(key, found);
+    expected.update(body);
+    if expected.finalize() != sum {
+        return Err(StoredError::Damaged(key.clone()));
+    }
+    if found == format { Ok(body) } else { Err(StoredError::Format(key.clone(), found)) }
+}
+
+/// A value's format, checksum and body.
+fn parts<'a>(key: &RowKey, value: &'a [u8]) -> Result<(u8, u32, &'a [u8]), StoredError> {
     let damaged = || StoredError::Damaged(key.clone());
     let (&format, rest) = value.split_first().ok_or_else(damaged)?;
     let (sum, body) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
-    if checksum(key, format, body) != u32::from_le_bytes(*sum) {
-        return Err(damaged());
-    }
-    if format == V1 { Ok(body) } else { Err(StoredError::Format(key.clone(), format)) }
+    Ok((format, u32::from_le_bytes(*sum), body))
 }
 
-fn checksum(key: &RowKey, format: u8, body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&[format]);
-    hasher.update(&key.0);
-    hasher.update(body);
-    hasher.finalize()
+/// The checksum of a value, before it has taken in the body.
+fn started(key: &RowKey, format: u8) -> Hasher {
+    let mut sum = Hasher::new();
+    sum.update(&[format]);
+    sum.update(&key.0);
+    sum
 }
 
 /// The row of `key`'s object.
@@ -107,24 +132,52 @@ pub fn object_key(partition: Partition, key: &Key) -> RowKey {
     row_key(OBJECT, partition, &key.0)
 }
 
-/// The row that holds `object`, or that removes what there was.
+/// The row that holds `object`, or that removes what there was. Actors that it is the first to name get a number: the
+/// [rows](actor_rows) of those must land with it.
 #[must_use]
-pub fn object_row(partition: Partition, key: &Key, object: Option<&Object>) -> Row {
-    let row = object_key(partition, key);
-    match object {
-        Some(object) => seal(row, &frozen::encode(&FrozenObject::from(object))),
-        None => Row { key: row, value: None },
-    }
+pub fn object_row(partition: Partition, key: &Key, object: Option<&Object>, actors: &mut Actors) -> Row {
+    let key = object_key(partition, key);
+    let value = object.map(|object| {
+        let mut sum = started(&key, V2);
+        let mut value = Vec::with_capacity(PREFIX + 32 + object.size());
+        value.extend_from_slice(&[V2, 0, 0, 0, 0]);
+        compact::encode(object, actors, &mut sum, &mut value);
+        sum.update(&value[PREFIX..]);
+        value[1..PREFIX].copy_from_slice(&sum.finalize().to_le_bytes());
+        value.into()
+    });
+    Row { key, value }
 }
 
-/// The object in a row's value.
+/// The object in a row's value, under the actors of its partition.
 ///
 /// # Errors
-/// [`StoredError`] when the row is not what was written.
-pub fn read_object(row: &RowKey, value: &[u8]) -> Result<Object, StoredError> {
-    let frozen: FrozenObject =
-        frozen::decode(open(row, value)?).ok_or_else(|| StoredError::Damaged(row.clone()))?;
-    Ok(frozen.into())
+/// [`StoredError`] when the row is not what was written, or the actors are not those that it was written with.
+pub fn read_object(row: &RowKey, value: &Bytes, actors: &Actors) -> Result<Object, StoredError> {
+    let damaged = || StoredError::Damaged(row.clone());
+    let (format, sum, body) = parts(row, value)?;
+    if format != V2 {
+        let frozen: FrozenObject = frozen::decode(open(row, value, V1)?).ok_or_else(damaged)?;
+        return Ok(frozen.into());
+    }
+    let mut expected = started(row, V2);
+    let object = compact::decode(&value.slice_ref(body), actors, &mut expected);
+    expected.update(body);
+    object.filter(|_| expected.finalize() == sum).ok_or_else(damaged)
+}
+
+/// The rows of a partition's actors that are not known to be on disk. They belong into every write that puts one of its
+/// objects; once it has landed, [`Actors::landed`] is to learn of it.
+pub fn actor_rows(partition: Partition, actors: &Actors) -> impl Iterator<Item = Row> + '_ {
+    actors.unstored().map(move |(number, life)| {
+        seal(row_key(ACTOR, partition, &number.to_be_bytes()), V2, &life.0.to_be_bytes())
+    })
+}
+
+/// The bounds (both exclusive) of the actors of all partitions, which [`load`] understands by themselves.
+#[must_use]
+pub fn actor_range() -> (RowKey, RowKey) {
+    (RowKey(Bytes::from_static(&[ACTOR])), RowKey(Bytes::from_static(&[ACTOR + 1])))
 }
 
 /// The key whose object a row holds, with its partition; None for any other row.
@@ -149,7 +202,7 @@ pub fn objects_between(first: Partition, after: Option<&Key>, last: Partition) -
 /// The row that says that `dot` changed `key`.
 #[must_use]
 pub fn log_row(partition: Partition, dot: Dot, key: &Key) -> Row {
-    seal(log_key(partition, dot), &frozen::encode(&FrozenKey::from(key)))
+    seal(log_key(partition, dot), V1, &frozen::encode(&FrozenKey::from(key)))
 }
 
 /// The removal of that row.
@@ -170,7 +223,7 @@ fn log_key(partition: Partition, dot: Dot) -> RowKey {
 pub fn checkpoint_row(partition: Partition, checkpoint: &Checkpoint) -> Row {
     let floor: Vec<(u128, u64)> = checkpoint.floor.iter().map(|(actor, &n)| (actor.0, n)).collect();
     let body = (FrozenContext::from(&checkpoint.clock), floor, checkpoint.complete);
-    seal(row_key(CHECKPOINT, partition, &[]), &frozen::encode(&body))
+    seal(row_key(CHECKPOINT, partition, &[]), V1, &frozen::encode(&body))
 }
 
 /// The row that says that `life` was one of this node's, over this very store; and, once it has ended, whether the gaps
@@ -180,7 +233,7 @@ pub fn life_row(life: Life, is_closed: bool) -> Row {
     let mut key = Vec::with_capacity(17);
     key.push(LIFE);
     key.extend_from_slice(&life.0.to_be_bytes());
-    seal(RowKey(key.into()), &frozen::encode(&is_closed))
+    seal(RowKey(key.into()), V1, &frozen::encode(&is_closed))
 }
 
 /// Rows of a partition of which there are many.
@@ -190,6 +243,8 @@ pub(crate) enum Table {
     Objects,
     /// Log rows.
     Log,
+    /// Actors.
+    Actors,
 }
 
 impl Table {
@@ -197,7 +252,8 @@ impl Table {
     pub(crate) const fn next(self) -> Option<Self> {
         match self {
             Self::Objects => Some(Self::Log),
-            Self::Log => None,
+            Self::Log => Some(Self::Actors),
+            Self::Actors => None,
         }
     }
 }
@@ -207,6 +263,7 @@ pub(crate) fn rows_of(table: Table, partition: Partition) -> (RowKey, RowKey) {
     let letter = match table {
         Table::Objects => OBJECT,
         Table::Log => LOG,
+        Table::Actors => ACTOR,
     };
     let end = match partition.0.checked_add(1) {
         Some(next) => row_key(letter, Partition(next), &[]),
@@ -223,14 +280,14 @@ pub(crate) fn checkpoint_removal(partition: Partition) -> Row {
 /// The row that says that what is left of a partition's rows means nothing and is to be removed; or its removal.
 pub(crate) fn mark_row(partition: Partition, is_set: bool) -> Row {
     let key = row_key(MARK, partition, &[]);
-    if is_set { seal(key, &[]) } else { Row { key, value: None } }
+    if is_set { seal(key, V1, &[]) } else { Row { key, value: None } }
 }
 
 /// The row that says that a partition began empty when this life had minted so many dots in it; or its removal.
 pub(crate) fn beginning_row(partition: Partition, beginning: Option<(Life, u64)>) -> Row {
     let key = row_key(BEGINNING, partition, &[]);
     match beginning {
-        Some((life, n)) => seal(key, &frozen::encode(&(life.0, n))),
+        Some((life, n)) => seal(key, V1, &frozen::encode(&(life.0, n))),
         None => Row { key, value: None },
     }
 }
@@ -238,7 +295,7 @@ pub(crate) fn beginning_row(partition: Partition, beginning: Option<(Life, u64)>
 /// The row of a node's membership.
 #[must_use]
 pub fn record_row(record: &Record) -> Row {
-    seal(RowKey(Bytes::from_static(&[RECORD])), &frozen::encode(&FrozenRecord::from(record)))
+    seal(RowKey(Bytes::from_static(&[RECORD])), V1, &frozen::encode(&FrozenRecord::from(record)))
 }
 
 /// The bounds (both exclusive) of the rows that [`Boot`](crate::input::Boot) wants: everything but the objects.
@@ -254,6 +311,8 @@ pub struct Loaded {
     pub checkpoints: BTreeMap<Partition, Checkpoint>,
     /// Log rows by partition.
     pub logs: BTreeMap<Partition, BTreeMap<Dot, Key>>,
+    /// The actors that objects name by number, by partition.
+    pub actors: BTreeMap<Partition, Actors>,
     /// Lives that this node has had over this store, and whether the gaps that each left have been closed.
     pub lives: BTreeMap<Life, bool>,
     /// Partitions that are being dropped.
@@ -264,18 +323,21 @@ pub struct Loaded {
     pub record: Option<Record>,
 }
 
-/// Reads the rows of [`boot_range`].
+/// Reads the rows of [`boot_range`], in the order of their keys.
 ///
 /// # Errors
 /// [`StoredError`] at the first row that is not what was written. A store with such a row cannot say what it has
 /// seen: it is to be set aside, and the node started over an empty one.
 pub fn load(rows: &[Row]) -> Result<Loaded, StoredError> {
     let mut loaded = Loaded::default();
+    let marks = rows.iter().filter(|row| row.key.0.first() == Some(&MARK));
+    let marks: BTreeSet<&[u8]> = marks.filter_map(|row| row.key.0.get(1..3)).collect();
     for row in rows {
         let damaged = || StoredError::Damaged(row.key.clone());
         let foreign = || StoredError::Foreign(row.key.clone());
-        let body = open(&row.key, row.value.as_ref().ok_or_else(damaged)?)?;
         let (&table, rest) = row.key.0.split_first().ok_or_else(foreign)?;
+        let format = if table == ACTOR { V2 } else { V1 };
+        let body = open(&row.key, row.value.as_ref().ok_or_else(damaged)?, format)?;
         if table == LIFE {
             let life: [u8; 16] = rest.try_into().map_err(|_| foreign())?;
             let is_closed = frozen::decode(body).ok_or_else(damaged)?;
@@ -287,9 +349,21 @@ pub fn load(rows: &[Row]) -> Result<Loaded, StoredError> {
             loaded.record = Some(record.thaw().ok_or_else(damaged)?);
             continue;
         }
+        if table != MARK && rest.get(..2).is_some_and(|partition| marks.contains(partition)) {
+            // Half of it may be gone: it means nothing any more.
+            continue;
+        }
         let (partition, rest) = rest.split_first_chunk::<2>().ok_or_else(foreign)?;
         let partition = Partition(u16::from_be_bytes(*partition));
         match table {
+            ACTOR => {
+                let number: [u8; 4] = rest.try_into().map_err(|_| foreign())?;
+                let life: [u8; 16] = body.try_into().map_err(|_| damaged())?;
+                let (number, life) = (u32::from_be_bytes(number), Life(u128::from_be_bytes(life)));
+                if !loaded.actors.entry(partition).or_default().load(number, life) {
+                    return Err(StoredError::Actors(row.key.clone()));
+                }
+            }
             CHECKPOINT => {
                 let (clock, floor, complete): (FrozenContext, Vec<(u128, u64)>, bool) =
                     frozen::decode(body).ok_or_else(damaged)?;

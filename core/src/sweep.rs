@@ -74,9 +74,8 @@ fn note_residual(cx: &mut Cx<'_>, row: &Row) {
     let Some((partition, key)) = stored::key_of(&row.key) else {
         return;
     };
-    let value = row.value.as_deref().unwrap_or_default();
     // A damaged row is found, and told of, by whoever needs the key.
-    let Ok(object) = stored::read_object(&row.key, value) else {
+    let Some(object) = cx.object_in(row) else {
         return;
     };
     if let Some(replica) = cx.shared.replicas.get_mut(&partition) {

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use godown_core::causal::{Clock, Context, Dot};
+use godown_core::actors::Actors;
+use godown_core::causal::{Clock, Context, Dot, DotFun};
 use godown_core::hlc::Hlc;
 use godown_core::id::{ClusterId, Life, NodeId, OpId};
 use godown_core::key::{Key, Partition};
@@ -22,7 +23,7 @@ use godown_core::message::{
     Progress, Refusal, Staged, Value, VoteRefusal,
 };
 use godown_core::replica::Checkpoint;
-use godown_core::stored::{self, StoredError};
+use godown_core::stored::{self, Row, StoredError};
 use godown_core::wire::{self, DecodeError};
 
 const OP: OpId = OpId { origin: Life(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef), n: 300 };
@@ -233,19 +234,32 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
 }
 
-/// Compares with the file, or writes it under `UPDATE=1`. Gives the file's lines.
-fn compare(file: &str, now: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
-    if std::env::var_os("UPDATE").is_some() {
-        let text: String = now.iter().map(|(name, bytes)| format!("{name}: {}\n", hex(bytes))).collect();
-        std::fs::write(&path, text).expect("the golden file can be written");
-    }
-    let text = std::fs::read_to_string(&path).expect("the golden file is there");
-    let golden: Vec<(String, Vec<u8>)> = text
-        .lines()
+fn path_of(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)
+}
+
+/// A file's lines.
+fn golden(file: &str) -> Vec<(String, Vec<u8>)> {
+    let text = std::fs::read_to_string(path_of(file)).expect("the golden file is there");
+    text.lines()
         .map(|line| line.rsplit_once(": ").expect("a name and bytes"))
         .map(|(name, bytes)| (name.to_owned(), unhex(bytes)))
-        .collect();
+        .collect()
+}
+
+/// A row's key and value, as two lines.
+fn named_row(name: &str, row: &Row) -> [(String, Vec<u8>); 2] {
+    let value = row.value.as_ref().expect("a row to put").to_vec();
+    [(format!("{name} key"), row.key.0.to_vec()), (format!("{name} value"), value)]
+}
+
+/// Compares with the file, or writes it under `UPDATE=1`. Gives the file's lines.
+fn compare(file: &str, now: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
+    if std::env::var_os("UPDATE").is_some() {
+        let text: String = now.iter().map(|(name, bytes)| format!("{name}: {}\n", hex(bytes))).collect();
+        std::fs::write(path_of(file), text).expect("the golden file can be written");
+    }
+    let golden = golden(file);
     assert_eq!(golden.len(), now.len(), "every message and row has its golden line");
     for ((name, golden), (now_name, now)) in golden.iter().zip(now) {
         assert_eq!(name, now_name);
@@ -351,55 +365,161 @@ fn rows_of_version_1_never_change() {
         stored::checkpoint_row(partition, &checkpoint),
         stored::log_row(partition, DOT, &key()),
         stored::life_row(Life(7), true),
-        stored::object_row(partition, &key(), Some(&object())),
     ];
-    let named: Vec<(String, Vec<u8>)> = ["checkpoint", "log", "life", "object"]
+    let mut named: Vec<(String, Vec<u8>)> = ["checkpoint", "log", "life"]
         .into_iter()
         .zip(&rows)
-        .flat_map(|(name, row)| {
-            let value = row.value.as_ref().expect("rows to put").to_vec();
-            [(format!("{name} key"), row.key.0.to_vec()), (format!("{name} value"), value)]
-        })
+        .flat_map(|(name, row)| named_row(name, row))
         .collect();
-    compare("rows-v1.txt", &named);
+    // Objects of version 1 are read and never written any more: what this version read is all that there is.
+    named.extend(golden("rows-v1.txt").split_off(named.len()));
+    let golden = compare("rows-v1.txt", &named);
 
-    let loaded = stored::load(&rows[..3]).expect("good rows");
+    let loaded = stored::load(&rows).expect("good rows");
     assert_eq!(loaded.checkpoints, BTreeMap::from([(partition, checkpoint)]));
     assert_eq!(loaded.logs[&partition], BTreeMap::from([(DOT, key())]));
     assert_eq!(loaded.lives, BTreeMap::from([(Life(7), true)]));
-    let value = rows[3].value.as_ref().expect("a row to put");
-    assert_eq!(stored::read_object(&rows[3].key, value), Ok(object()));
-    assert_eq!(stored::key_of(&rows[3].key), Some((partition, key())));
+    let [.., (_, object_key), (_, value)] = &golden[..] else { panic!("an object ends the rows") };
+    let row = stored::object_key(partition, &key());
+    assert_eq!(object_key, &row.0);
+    assert_eq!(stored::read_object(&row, &value.clone().into(), &Actors::new()), Ok(object()));
+    assert_eq!(stored::key_of(&row), Some((partition, key())));
     assert_eq!(stored::key_of(&rows[1].key), None);
+}
+
+/// Objects with every part that a row of version 2 can have or lack, by name, and the actors that they are put under.
+fn objects() -> (Vec<(&'static str, Object)>, Actors) {
+    let mut actors = Actors::new();
+    for life in [7, 9, 8] {
+        actors.number(Life(life));
+    }
+    let usual = Object { context: Context::new(), ..object() };
+    let mut mortal = object();
+    mortal.store.0.get_mut(&DOT).expect("its sibling").expires = 1_893_456_000_000;
+    let second =
+        Sibling { value: "second".into(), content_type: Bytes::new(), at: Hlc(u64::MAX), expires: 0 };
+    let mut two = mortal.clone();
+    two.join(Object::delta(Context::new(), Dot { actor: Life(9), n: 300 }, Some(second)));
+    let removed = Object { store: DotFun::default(), ..two.clone() };
+    let objects = vec![
+        ("usual", usual),
+        ("remembering", object()),
+        ("mortal", mortal),
+        ("two", two),
+        ("removed", removed),
+        ("empty", Object::default()),
+    ];
+    (objects, actors)
+}
+
+#[test]
+fn rows_of_version_2_never_change() {
+    let partition = Partition(0x0102);
+    let (objects, mut actors) = objects();
+    let actor_rows: Vec<Row> = stored::actor_rows(partition, &actors).collect();
+    let rows: Vec<(&str, Row)> = objects
+        .iter()
+        .map(|(name, object)| (*name, stored::object_row(partition, &key(), Some(object), &mut actors)))
+        .chain(["actor 0", "actor 1", "actor 2"].into_iter().zip(actor_rows.clone()))
+        .collect();
+    let named: Vec<(String, Vec<u8>)> = rows.iter().flat_map(|(name, row)| named_row(name, row)).collect();
+    compare("rows-v2.txt", &named);
+
+    let mut loaded = stored::load(&actor_rows).expect("good rows").actors.remove(&partition).expect("actors");
+    actors.landed(3);
+    assert_eq!(loaded, actors);
+    for ((name, object), (_, row)) in objects.into_iter().zip(rows) {
+        let value = row.value.as_ref().expect("a row to put");
+        assert_eq!(stored::read_object(&row.key, value, &loaded), Ok(object.clone()), "{name}");
+        assert_eq!(stored::object_row(partition, &key(), Some(&object), &mut loaded), row, "{name}");
+    }
+    assert_eq!(stored::actor_rows(partition, &loaded).count(), 0);
 }
 
 #[test]
 fn a_row_that_was_altered_cut_or_misplaced_is_damaged() {
-    let row = stored::object_row(Partition(1), &key(), Some(&object()));
-    let value = row.value.expect("a row to put");
-    for bit in 0..value.len() * 8 {
-        let mut altered = value.to_vec();
-        altered[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(
-            stored::read_object(&row.key, &altered),
-            Err(StoredError::Damaged(row.key.clone())),
-            "bit {bit} can flip unseen"
-        );
+    let (objects, mut actors) = objects();
+    for (name, object) in objects {
+        let row = stored::object_row(Partition(1), &key(), Some(&object), &mut actors);
+        let value = row.value.expect("a row to put");
+        for bit in 0..value.len() * 8 {
+            let mut altered = value.to_vec();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(
+                stored::read_object(&row.key, &altered.into(), &actors),
+                Err(StoredError::Damaged(row.key.clone())),
+                "bit {bit} of {name} can flip unseen"
+            );
+        }
+        for cut in 0..value.len() {
+            let cut_short = value.slice(..cut);
+            assert!(stored::read_object(&row.key, &cut_short, &actors).is_err(), "{name} cut to {cut}");
+        }
+        let elsewhere = stored::object_key(Partition(2), &key());
+        let damaged = Err(StoredError::Damaged(elsewhere.clone()));
+        assert_eq!(stored::read_object(&elsewhere, &value, &actors), damaged);
     }
-    for cut in 0..value.len() {
-        assert!(stored::read_object(&row.key, &value[..cut]).is_err(), "cut to {cut}");
+}
+
+#[test]
+fn an_object_is_never_read_under_other_actors_than_it_was_written_under() {
+    let (objects, mut actors) = objects();
+    for (name, object) in objects.into_iter().filter(|(_, object)| !object.is_empty()) {
+        let row = stored::object_row(Partition(1), &key(), Some(&object), &mut actors);
+        let value = row.value.expect("a row to put");
+        for lives in [&[][..], &[9, 7, 8], &[5, 6], &[7, 8, 9]] {
+            let mut others = Actors::new();
+            for &life in lives {
+                others.number(Life(life));
+            }
+            let read = stored::read_object(&row.key, &value, &others);
+            // The usual one names only the first actor, and that one is the same in the last table.
+            if read != Ok(object.clone()) {
+                assert_eq!(read, Err(StoredError::Damaged(row.key.clone())), "{name} under {lives:?}");
+            }
+        }
     }
-    let elsewhere = stored::object_key(Partition(2), &key());
-    assert_eq!(stored::read_object(&elsewhere, &value), Err(StoredError::Damaged(elsewhere.clone())));
+}
+
+#[test]
+fn a_table_of_actors_with_a_hole_or_an_actor_twice_is_an_error() {
+    let (_, actors) = objects();
+    let rows: Vec<Row> = stored::actor_rows(Partition(1), &actors).collect();
+    let load = |places: &[usize]| {
+        let rows: Vec<Row> = places.iter().map(|&place| rows[place].clone()).collect();
+        stored::load(&rows).map(|loaded| loaded.actors.get(&Partition(1)).map_or(0, Actors::len))
+    };
+    assert_eq!(load(&[]), Ok(0));
+    assert_eq!(load(&[0, 1]), Ok(2));
+    for (places, wrong) in [(&[1][..], 1), (&[0, 2], 2), (&[0, 0], 0)] {
+        assert_eq!(load(places), Err(StoredError::Actors(rows[wrong].key.clone())));
+    }
+    // Two numbers for one life, each row good by itself.
+    let mut shifted = Actors::new();
+    shifted.number(Life(1));
+    shifted.number(Life(7));
+    let second = stored::actor_rows(Partition(1), &shifted).nth(1).expect("two rows");
+    let error = StoredError::Actors(second.key.clone());
+    assert_eq!(stored::load(&[rows[0].clone(), second]).map(|_| ()), Err(error));
 }
 
 #[test]
 fn a_row_of_a_newer_format_names_it() {
-    let row = stored::life_row(Life(7), false);
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&[2]);
-    hasher.update(&row.key.0);
-    let value: Bytes = [&[2u8][..], &hasher.finalize().to_le_bytes()].concat().into();
-    let row = stored::Row { value: Some(value), ..row };
-    assert_eq!(stored::load(std::slice::from_ref(&row)).map(|_| ()), Err(StoredError::Format(row.key, 2)));
+    let (_, mut actors) = objects();
+    let partition = Partition(1);
+    let object = stored::object_row(partition, &key(), Some(&object()), &mut actors);
+    let actor = stored::actor_rows(partition, &actors).next().expect("a row");
+    for (row, newer) in [(stored::life_row(Life(7), false), 2), (actor, 3), (object, 3)] {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&[newer]);
+        hasher.update(&row.key.0);
+        let value: Bytes = [&[newer][..], &hasher.finalize().to_le_bytes()].concat().into();
+        let error = StoredError::Format(row.key.clone(), newer);
+        if stored::key_of(&row.key).is_some() {
+            assert_eq!(stored::read_object(&row.key, &value, &actors), Err(error));
+        } else {
+            let row = Row { value: Some(value), ..row };
+            assert_eq!(stored::load(&[row]).map(|_| ()), Err(error));
+        }
+    }
 }

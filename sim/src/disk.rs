@@ -11,8 +11,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use bytes::Bytes;
+use godown_core::actors::Actors;
 use godown_core::effect::{Scan, WriteAck};
-use godown_core::stored::{self, Row, RowKey};
+use godown_core::key::{Key, Partition};
+use godown_core::kind::Object;
+use godown_core::stored::{self, Row, RowKey, StoredError};
 
 use crate::rng::Rng;
 
@@ -203,8 +206,16 @@ impl Disk {
         self.range(&after, &before).collect()
     }
 
+    /// The objects on this disk, as a node would read them that starts over it.
+    #[must_use]
+    pub fn objects(&self) -> Objects<'_> {
+        let (after, before) = stored::actor_range();
+        let rows: Vec<Row> = self.range(&after, &before).collect();
+        Objects { disk: self, actors: stored::load(&rows).map(|loaded| loaded.actors) }
+    }
+
     /// The rows with `after < key < before`, in order.
-    pub fn range<'a>(&'a self, after: &RowKey, before: &RowKey) -> impl Iterator<Item = Row> + 'a {
+    pub fn range<'a>(&'a self, after: &RowKey, before: &RowKey) -> impl Iterator<Item = Row> + use<'a> {
         // A range that ends before it begins is empty; the map would panic over it.
         let before = before.max(after);
         let bounds = (Bound::Excluded(after.clone()), Bound::Included(before.clone()));
@@ -223,6 +234,42 @@ impl Disk {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+}
+
+/// The objects on a disk, with the actors that they name by number, which are read once.
+#[derive(Debug)]
+pub struct Objects<'a> {
+    disk: &'a Disk,
+    actors: Result<BTreeMap<Partition, Actors>, StoredError>,
+}
+
+impl Objects<'_> {
+    /// What the disk holds for a key; None when it holds nothing.
+    #[must_use]
+    pub fn of(&self, partition: Partition, key: &Key) -> Option<Result<Object, StoredError>> {
+        let row = stored::object_key(partition, key);
+        self.disk.read(&row).map(|value| self.decoded(partition, &row, &value))
+    }
+
+    /// What the disk holds in the partitions `first` to `last`, in order.
+    pub fn between(
+        &self,
+        first: Partition,
+        last: Partition,
+    ) -> impl Iterator<Item = (Partition, Key, Result<Object, StoredError>)> {
+        let (after, before) = stored::objects_between(first, None, last);
+        self.disk.range(&after, &before).map(|row| {
+            let (partition, key) = stored::key_of(&row.key).expect("only objects lie in that range");
+            let object = self.decoded(partition, &row.key, &row.value.unwrap_or_default());
+            (partition, key, object)
+        })
+    }
+
+    fn decoded(&self, partition: Partition, row: &RowKey, value: &Bytes) -> Result<Object, StoredError> {
+        const NONE: &Actors = &Actors::new();
+        let actors = self.actors.as_ref().map_err(StoredError::clone)?;
+        stored::read_object(row, value, actors.get(&partition).unwrap_or(NONE))
     }
 }
 

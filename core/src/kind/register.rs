@@ -30,6 +30,10 @@ impl Sibling {
     pub fn size(&self) -> usize {
         self.value.len() + self.content_type.len()
     }
+
+    const fn rank(&self) -> (Hlc, &Bytes, &Bytes, u64) {
+        (self.at, &self.value, &self.content_type, self.expires)
+    }
 }
 
 impl fmt::Debug for Sibling {
@@ -47,7 +51,7 @@ impl Payload for Sibling {
     fn join(&mut self, other: Self) {
         // One dot is one write: two payloads under it mean a dot used twice. Keeping the greater of them at least
         // makes every replica keep the same.
-        if (other.at, &other.value, &other.content_type) > (self.at, &self.value, &self.content_type) {
+        if other.rank() > self.rank() {
             *self = other;
         }
     }

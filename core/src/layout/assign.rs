@@ -23,7 +23,6 @@ use crate::id::NodeId;
 
 /// The heaviest weight; a greater one counts as this, and zero counts as one.
 
-
 /// One part in so many of its share a seat may lack, rather than that replicas move to fill it up.
 const SLACK: u128 = 64;
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use godown_core::actors::Actors;
 use godown_core::causal::Context;
 use godown_core::config::{Config, Settings};
 use godown_core::effect::{Effect, Write};
@@ -148,11 +149,37 @@ impl Cluster {
     /// The disk refuses what it held.
     pub(crate) fn fail(&mut self, id: NodeId) {
         for write in self.machines.get_mut(&id).expect("a member").held.take().unwrap_or_default() {
-            let (_, ack) = write.into_parts();
-            let says = Some(format!("{id}: the disk refuses"));
-            self.due.push_back(Due { to: id, input: ack.failed("no space left".into()), says });
+            self.refuse(id, write);
         }
         self.run();
+    }
+
+    /// The disk completes the first of the writes that it holds.
+    pub(crate) fn land_first(&mut self, id: NodeId) {
+        let write = self.first_held(id);
+        self.land(id, write);
+        self.run();
+    }
+
+    /// The disk refuses the first of the writes that it holds.
+    pub(crate) fn fail_first(&mut self, id: NodeId) {
+        let write = self.first_held(id);
+        self.refuse(id, write);
+        self.run();
+    }
+
+    fn first_held(&mut self, id: NodeId) -> Write {
+        self.machines
+            .get_mut(&id)
+            .and_then(|machine| machine.held.as_mut())
+            .expect("it holds writes")
+            .remove(0)
+    }
+
+    fn refuse(&mut self, id: NodeId, write: Write) {
+        let (_, ack) = write.into_parts();
+        let says = Some(format!("{id}: the disk refuses"));
+        self.due.push_back(Due { to: id, input: ack.failed("no space left".into()), says });
     }
 
     fn land(&mut self, id: NodeId, write: Write) {
@@ -304,14 +331,22 @@ impl Cluster {
     pub(crate) fn object(&self, id: NodeId, key: &str) -> Object {
         let partition = Partition::of(&key_of(key), self.settings.partitions);
         let row = stored::object_key(partition, &key_of(key));
-        self.machines[&id].table.get(&row).map_or_else(Object::default, |bytes| {
-            stored::read_object(&row, bytes).expect("its own rows are good")
+        let table = &self.machines[&id].table;
+        let actors = actors(table).remove(&partition).unwrap_or_default();
+        table.get(&row).map_or_else(Object::default, |bytes| {
+            stored::read_object(&row, bytes, &actors).expect("its own rows are good")
         })
     }
 
     pub(crate) fn values(&self, id: NodeId, key: &str) -> Vec<String> {
         self.object(id, key).siblings().map(|sibling| sibling.value.escape_ascii().to_string()).collect()
     }
+}
+
+/// The actors that a table's objects name by number.
+pub(crate) fn actors(table: &Table) -> BTreeMap<Partition, Actors> {
+    let (after, before) = stored::actor_range();
+    stored::load(&between(table, &after, &before, usize::MAX).0).expect("its own rows are good").actors
 }
 
 pub(crate) fn key_of(key: &str) -> Key {
@@ -329,6 +364,7 @@ fn between(table: &Table, after: &RowKey, before: &RowKey, max: usize) -> (Vec<R
 
 fn row_words(row: &Row) -> String {
     let what = match row.key.0.first() {
+        Some(b'a') => "actor",
         Some(b'c') => "checkpoint",
         Some(b'l') => "log",
         Some(b'm') => "life",

@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 use godown_core::causal::{Clock, Dot};
 use godown_core::key::{Key, Partition};
 use godown_core::layout::Layout;
-use godown_core::stored;
 
 use super::{Check, Failure};
-use crate::disk::Disk;
+use crate::disk::{Disk, Objects};
 use crate::record::{Held, Record};
 use crate::scenario::{Scenario, node_id, place_of, plan};
 use crate::workload::identity;
@@ -27,15 +26,12 @@ type Siblings = BTreeMap<(Partition, Key), Vec<(Dot, Vec<u8>)>>;
 fn siblings(layout: &Layout, disk: &Disk) -> Result<Siblings, String> {
     let mut found = Siblings::new();
     let last = layout.partitions().next_back().expect("there is a partition");
-    let (after, before) = stored::objects_between(Partition(0), None, last);
-    for row in disk.range(&after, &before) {
-        let value = row.value.unwrap_or_default();
-        let object = stored::read_object(&row.key, &value).map_err(|error| error.to_string())?;
-        let key = stored::key_of(&row.key).ok_or_else(|| format!("{:?} is no object's row", row.key))?;
+    for (partition, key, object) in disk.objects().between(Partition(0), last) {
+        let object = object.map_err(|error| error.to_string())?;
         let siblings = object.store.0.iter().map(|(dot, sibling)| (*dot, sibling.value.to_vec()));
         let siblings: Vec<_> = siblings.collect();
         if !siblings.is_empty() {
-            found.insert(key, siblings);
+            found.insert((partition, key), siblings);
         }
     }
     Ok(found)
@@ -125,11 +121,11 @@ fn shown(siblings: &[(Dot, Vec<u8>)]) -> String {
 #[must_use]
 pub fn held(record: &Record, layout: &Layout, disks: &[&Disk]) -> Vec<Held> {
     let mut held = Vec::new();
+    let objects: Vec<Objects<'_>> = disks.iter().map(|disk| disk.objects()).collect();
     for (place, key) in record.keys().iter().enumerate().map(|(place, key)| (place, Scenario::key(*key))) {
         let partition = layout.partition(&key);
         for node in layout.primaries(partition).iter().map(|id| place_of(*id)) {
-            let row = stored::object_key(partition, &key);
-            let object = disks[node].read(&row).and_then(|value| stored::read_object(&row, &value).ok());
+            let object = objects[node].of(partition, &key).and_then(Result::ok);
             let ids = object.iter().flat_map(|object| object.siblings().map(|s| identity(&s.value)));
             held.push(Held { node, key: place, ids: ids.collect() });
         }
@@ -140,10 +136,12 @@ pub fn held(record: &Record, layout: &Layout, disks: &[&Disk]) -> Vec<Held> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use godown_core::actors::Actors;
     use godown_core::causal::Context;
     use godown_core::hlc::Hlc;
     use godown_core::id::Life;
     use godown_core::kind::{Object, Sibling};
+    use godown_core::stored;
 
     use super::*;
 
@@ -156,13 +154,20 @@ mod tests {
         let disk = |ids: &[u64]| {
             let mut object = Object::default();
             for &n in ids {
-                let sibling =
-                    Sibling { value: Bytes::from(n.to_string()), content_type: Bytes::new(), at: Hlc(0) };
+                let sibling = Sibling {
+                    value: Bytes::from(n.to_string()),
+                    content_type: Bytes::new(),
+                    at: Hlc(0),
+                    expires: 0,
+                };
                 let actor = Life(1);
                 object.join(Object::delta(Context::new(), Dot { actor, n }, Some(sibling)));
             }
             let mut disk = Disk::default();
-            disk.write(vec![stored::object_row(partition, &key, Some(&object))], None);
+            let mut actors = Actors::new();
+            let mut rows = vec![stored::object_row(partition, &key, Some(&object), &mut actors)];
+            rows.extend(stored::actor_rows(partition, &actors));
+            disk.write(rows, None);
             disk
         };
         let disks = ids.map(disk).into();

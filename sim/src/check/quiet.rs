@@ -10,7 +10,6 @@ use godown_core::causal::Clock;
 use godown_core::id::Life;
 use godown_core::key::Partition;
 use godown_core::node::Node;
-use godown_core::stored;
 
 use crate::disk::Disk;
 use crate::scenario::Scenario;
@@ -39,10 +38,10 @@ pub fn unrest(scenario: &Scenario, lost: &[Life], disk: &Disk, node: Option<&Nod
 
 /// Whether an object of the partition remembers a dot of these lives that its clock does not imply.
 fn remembers(disk: &Disk, partition: Partition, lives: &[Life]) -> bool {
-    let (after, before) = stored::objects_between(partition, None, partition);
-    let mut objects = disk.range(&after, &before).filter_map(|row| {
-        let value = row.value.unwrap_or_default();
-        stored::read_object(&row.key, &value).ok()
-    });
-    !lives.is_empty() && objects.any(|object| object.context.actors().any(|actor| lives.contains(&actor)))
+    if lives.is_empty() {
+        return false;
+    }
+    let objects = disk.objects();
+    let mut objects = objects.between(partition, partition).filter_map(|(_, _, object)| object.ok());
+    objects.any(|object| object.context.actors().any(|actor| lives.contains(&actor)))
 }

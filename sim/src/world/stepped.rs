@@ -1110,14 +1110,14 @@ impl<'a> Stepped<'a> {
 /// What a disk holds of each key that its node is to hold: the key's number, its siblings, whether a crash leaves it so.
 pub(crate) fn held(record: &Record, node: usize, disk: &Disk, layout: &Layout) -> Vec<(u32, String, bool)> {
     let mut held = Vec::new();
+    let objects = disk.objects();
     for &number in record.keys() {
         let key = Scenario::key(number);
         let partition = layout.partition(&key);
         if !layout.holds(node_id(node), partition) {
             continue;
         }
-        let row = stored::object_key(partition, &key);
-        let says = match disk.read(&row).map(|value| stored::read_object(&row, &value)) {
+        let says = match objects.of(partition, &key) {
             None => "[]".to_owned(),
             Some(Err(_)) => "damaged".to_owned(),
             Some(Ok(object)) => {
@@ -1125,7 +1125,7 @@ pub(crate) fn held(record: &Record, node: usize, disk: &Disk, layout: &Layout) -
                 format!("[{}]", ids.collect::<Vec<_>>().join(" "))
             }
         };
-        held.push((number, says, disk.is_durable(&row)));
+        held.push((number, says, disk.is_durable(&stored::object_key(partition, &key))));
     }
     held
 }
