@@ -51,6 +51,9 @@ pub struct Limits {
     pub sync_bytes: usize,
     /// Objects in one anti-entropy message.
     pub sync_objects: usize,
+    /// Keys of a partition that are remembered because their objects at rest are to be stripped. When there are more, the
+    /// others are found again by a pass over the partition's objects.
+    pub residual_keys: usize,
 }
 
 impl Default for Limits {
@@ -66,6 +69,7 @@ impl Default for Limits {
             list_page: 1_000,
             sync_bytes: 256 << 10,
             sync_objects: 128,
+            residual_keys: 10_000,
         }
     }
 }
@@ -171,6 +175,7 @@ impl Settings {
             ("peer_requests", limits.peer_requests),
             ("list_page", limits.list_page),
             ("sync_objects", limits.sync_objects),
+            ("residual_keys", limits.residual_keys),
         ] {
             if limit == 0 {
                 return Err(ConfigError::LimitZero(name));

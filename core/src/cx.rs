@@ -154,6 +154,8 @@ pub(crate) enum Step {
     Relayout,
     /// An operator wants anti-entropy to begin now.
     RepairNow,
+    /// A partition may have more keys to strip than it remembers.
+    Sweep,
 }
 
 /// State that machines share.

@@ -115,6 +115,7 @@ moments! {
     RoundReshaped "A change of layout ends a round of anti-entropy.",
     PartitionDropped "A partition that is not held any more has been dropped.",
     PartitionRegained "A partition comes back in the life that had given it up.",
+    SweptAgain "A partition is passed over again for keys that could not be remembered.",
 }
 
 /// The moments that a node, or a campaign, has reached.

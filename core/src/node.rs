@@ -591,6 +591,7 @@ impl Node {
                 Step::Silent(node) => self.peers.on_silent(node),
                 Step::Relayout => self.relayout(now, fx),
                 Step::RepairNow => self.sync.hasten(cx),
+                Step::Sweep => self.sweep.again(cx),
                 Step::Done { waiter, answer } => match waiter {
                     Waiter::Get(n) => self.gets.on_loaded(cx, n, answer),
                     // What a fenced node had under way stays where it is: its dot may be another's.

@@ -189,6 +189,8 @@ plants! {
         "a usual one: the network is believed",
     SyncFailureIgnored "sync-failure-ignored" "The driver takes a sync that failed for one that is done."
         "PostgreSQL, 2018 (\"fsyncgate\"): a second sync succeeds and says nothing of the first",
+    OverflowForgotten "overflow-forgotten" "Keys to be stripped beyond those that are remembered are never looked for again."
+        "a usual one: a queue with a bound drops what does not fit",
 }
 
 /// The planted bugs that are switched on for a node.

@@ -48,6 +48,9 @@ pub struct Replica {
     pub caught_up: BTreeMap<NodeId, bool>,
     /// Keys whose objects at rest remember more than the clock's bases imply: to be stripped once those have risen.
     pub residual: BTreeSet<Key>,
+    /// Whether there are more of them than may be remembered. Once those that are have been stripped, a pass over the
+    /// partition's objects finds the others.
+    pub residual_overflows: bool,
     /// The key that was visited last of those.
     pub visited: Option<Key>,
     /// Whether a checkpoint is on its way to disk; there is never a second one beside it.
@@ -212,13 +215,23 @@ impl Replica {
         (!object.store.is_empty() || !object.context.is_empty()).then_some(object)
     }
 
-    /// `key`'s row at rest has this stripped context.
-    pub fn note_residual(&mut self, key: &Key, at_rest: &Context) {
+    /// `key`'s row at rest has this stripped context; `keys_max` keys may be remembered.
+    pub fn note_residual(&mut self, key: &Key, at_rest: &Context, keys_max: usize) {
         if at_rest.is_empty() {
             self.residual.remove(key);
         } else if !self.residual.contains(key) {
-            self.residual.insert(key.clone());
+            if self.residual.len() < keys_max {
+                self.residual.insert(key.clone());
+            } else {
+                self.residual_overflows = true;
+            }
         }
+    }
+
+    /// Whether nothing is remembered for stripping any more, and there was more than could be.
+    #[must_use]
+    pub fn wants_sweep(&self) -> bool {
+        self.residual_overflows && self.residual.is_empty()
     }
 
     /// The dots of the log that `theirs` lacks, by key, for a little more than `keys_max` keys at most; and whether the
@@ -328,6 +341,9 @@ impl Replica {
             let keys = self.residual.len();
             return Some(format!("{keys} keys are to be stripped, the first is {key:?}"));
         }
+        if self.residual_overflows {
+            return Some("more keys are to be stripped than were remembered".to_string());
+        }
         if self.lapsed {
             return Some("that it is not complete any more is not on record".to_string());
         }
@@ -361,5 +377,31 @@ fn note_seen(all: &mut BTreeMap<NodeId, Clock>, peer: NodeId, clock: &Clock) {
         Some(seen) if seen == clock => {}
         Some(seen) => seen.clone_from(clock),
         None => _ = all.insert(peer, clock.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn no_more_keys_are_remembered_for_stripping_than_the_limit() {
+        const MAX: usize = 3;
+        let mut replica = Replica::default();
+        let key = |n: usize| Key(format!("{n}").into());
+        let rest: Context = [Dot { actor: Life(1), n: 2 }].into_iter().collect();
+        for n in [0, 1, 2, 0, 1, 2] {
+            replica.note_residual(&key(n), &rest, MAX);
+        }
+        assert!(replica.residual.len() == MAX && !replica.residual_overflows, "all that there are fit");
+        replica.note_residual(&key(3), &rest, MAX);
+        assert!(replica.residual.len() == MAX && replica.residual_overflows);
+        for n in 0..MAX {
+            assert!(!replica.wants_sweep(), "those that are remembered come first");
+            replica.note_residual(&key(n), &Context::new(), MAX);
+        }
+        assert!(replica.wants_sweep());
     }
 }

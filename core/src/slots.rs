@@ -22,6 +22,7 @@ use crate::layout::active::Layouts;
 use crate::message::{Change, Refusal};
 use crate::note::Note;
 use crate::stored;
+use crate::sweep;
 use crate::token::CLIENT_ACTORS_MAX;
 
 /// A key that somebody is at.
@@ -228,8 +229,8 @@ impl Slots {
                 }
                 replica.landed(key, &writing.dots);
                 replica.actors.landed(writing.actors);
-                replica.note_residual(key, &writing.at_rest);
                 let object = replica.fill(writing.object);
+                sweep::note(cx, partition, key, &writing.at_rest);
                 cx.shared.life_stored |= writing.dots.iter().any(|dot| dot.actor == life);
                 for (waiter, answer) in writing.answers {
                     cx.done(waiter, answer);
@@ -282,7 +283,7 @@ impl Slots {
         }
         let context = stripped.as_ref().map_or_else(Context::new, |object| object.context.clone());
         if !batch.is_dirty() && context == at_rest {
-            replica.note_residual(&key, &context);
+            sweep::note(cx, partition, &key, &context);
             self.slots.remove(&key);
             return;
         }

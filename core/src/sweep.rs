@@ -2,14 +2,17 @@
 //!
 //! A row is written with whatever its context says beyond the clock's bases of that moment. The keys of such rows
 //! are remembered in memory; when their partition's clock has risen each is visited once more. After a restart the
-//! keys are found again by one slow pass over the objects at rest.
+//! keys are found again by one slow pass over the objects at rest. No more than
+//! [`Limits::residual_keys`](crate::config::Limits::residual_keys) are remembered for a partition: when there were more
+//! and the remembered ones are stripped, its objects are passed over again.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Bound::{Excluded, Unbounded};
 use core::time::Duration;
 
-use crate::cx::{Cx, Owner, Task, Waiter};
+use crate::causal::Context;
+use crate::cx::{Cx, Owner, Step, Task, Waiter};
 use crate::key::{Key, Partition};
 use crate::note::Note;
 use crate::stored::{self, Row, RowKey};
@@ -24,29 +27,47 @@ pub(crate) const VISITS_MAX: usize = 64;
 /// The pass takes a page so often at most.
 const PAGE_EVERY: Duration = Duration::from_millis(100);
 
-/// The pass over the objects at rest.
+/// The pass over the objects at rest, one at a time: first over all of them, then over a partition that could not
+/// remember all its keys.
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub(crate) struct Sweep {
     /// The last row seen; None before the first page.
     after: Option<RowKey>,
     is_done: bool,
+    /// The partition that is passed over again; None in the first pass.
+    again: Option<Partition>,
 }
 
 impl Sweep {
     /// A pass over a store that is known to be empty.
     pub(crate) const fn over_nothing() -> Self {
-        Self { after: None, is_done: true }
+        Self { after: None, is_done: true, again: None }
     }
 
     pub(crate) const fn is_done(&self) -> bool {
         self.is_done
     }
 
+    /// Begins a pass over a partition that wants one, unless one is under way: that one's end looks for the next.
+    pub(crate) fn again(&mut self, cx: &mut Cx<'_>) {
+        if !self.is_done || planted!(cx.shared.plants, OverflowForgotten) {
+            return;
+        }
+        let mut replicas = cx.shared.replicas.iter_mut();
+        let Some((&partition, replica)) = replicas.find(|(_, replica)| replica.wants_sweep()) else { return };
+        sometimes!(cx.shared.moments, SweptAgain);
+        // What the pass itself cannot remember sets it anew.
+        replica.residual_overflows = false;
+        *self = Self { after: None, is_done: false, again: Some(partition) };
+        cx.shared.timers.set(cx.now.mono.after(PAGE_EVERY), Timer::Sweep);
+    }
+
     /// Time for the next page.
     pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
-        let last = Partition((cx.config.partitions - 1) as u16);
-        let (start, before) = stored::objects_between(Partition(0), None, last);
+        let all = (Partition(0), Partition((cx.config.partitions - 1) as u16));
+        let (first, last) = self.again.map_or(all, |partition| (partition, partition));
+        let (start, before) = stored::objects_between(first, None, last);
         let after = self.after.clone().unwrap_or(start);
         cx.scan(Owner::Sweep, (after, before), PAGE_ROWS, PAGE_BYTES);
     }
@@ -56,21 +77,22 @@ impl Sweep {
         match outcome {
             Ok((rows, more)) => {
                 for row in &rows {
-                    note_residual(cx, row);
+                    note_row(cx, row);
                 }
                 self.is_done = !more;
                 self.after = rows.into_iter().next_back().map(|row| row.key).or(self.after.take());
             }
             Err(reason) => cx.note(Note::ScanFailed { reason }),
         }
-        if !self.is_done {
-            let at = cx.now.mono.after(PAGE_EVERY);
-            cx.shared.timers.set(at, Timer::Sweep);
+        if self.is_done {
+            self.again(cx);
+        } else {
+            cx.shared.timers.set(cx.now.mono.after(PAGE_EVERY), Timer::Sweep);
         }
     }
 }
 
-fn note_residual(cx: &mut Cx<'_>, row: &Row) {
+fn note_row(cx: &mut Cx<'_>, row: &Row) {
     let Some((partition, key)) = stored::key_of(&row.key) else {
         return;
     };
@@ -78,9 +100,20 @@ fn note_residual(cx: &mut Cx<'_>, row: &Row) {
     let Some(object) = cx.object_in(row) else {
         return;
     };
-    if let Some(replica) = cx.shared.replicas.get_mut(&partition) {
-        sometimes!(cx.shared.moments, ResidualFound, !object.context.is_empty());
-        replica.note_residual(&key, &object.context);
+    // A write may have landed since the page was read: what it noted is not taken back.
+    if !object.context.is_empty() {
+        sometimes!(cx.shared.moments, ResidualFound);
+        note(cx, partition, &key, &object.context);
+    }
+}
+
+/// `key`'s row at rest has this stripped context.
+pub(crate) fn note(cx: &mut Cx<'_>, partition: Partition, key: &Key, at_rest: &Context) {
+    let keys_max = cx.config.limits.residual_keys;
+    let Some(replica) = cx.replica(partition) else { return };
+    replica.note_residual(key, at_rest, keys_max);
+    if replica.wants_sweep() {
+        cx.step(Step::Sweep);
     }
 }
 

@@ -474,3 +474,53 @@ fn keys_that_cannot_be_stripped_hold_up_no_other_partitions() {
     }
     assert!(!orphan.0.machines[&N3].table.contains_key(&row), "its turn never came");
 }
+
+#[test]
+fn keys_beyond_those_that_may_be_remembered_are_stripped_all_the_same() {
+    const REMEMBERED: usize = 10;
+    let mut orphan = Orphan::with(|settings| {
+        settings.partitions = 2;
+        settings.limits.residual_keys = REMEMBERED;
+    });
+    // Deletes above a gap, each of which leaves a row that remembers it: three times what may be remembered, and just as
+    // many as may be in the other partition.
+    let keys: Vec<String> = (100..200).map(|n| n.to_string()).collect();
+    let held_by = |partition, count| {
+        let is_held = move |key: &&String| Partition::of(&key_of(key), 2) == Partition(partition);
+        keys.iter().filter(is_held).take(count)
+    };
+    let count = [3 * REMEMBERED, REMEMBERED];
+    for partition in [0, 1] {
+        for (key, n) in held_by(partition, count[usize::from(partition)]).zip(2..) {
+            orphan.delete(key, Dot { actor: AUTHOR, n });
+        }
+    }
+    let rows = |orphan: &Orphan| {
+        let objects = orphan.0.machines[&N3].table.keys().filter_map(stored::key_of);
+        objects.fold([0, 0], |mut rows, (partition, _)| {
+            rows[usize::from(partition.0)] += 1;
+            rows
+        })
+    };
+    let visit = |orphan: &mut Orphan| {
+        orphan.await_probe();
+        orphan.answer(|op| Message::Probed { op, outcome: Probed::Equal { incomplete: vec![] } });
+    };
+    assert_eq!(rows(&orphan), count);
+    for _ in 0..3 {
+        visit(&mut orphan);
+    }
+    assert_eq!(rows(&orphan), count, "nothing can be stripped while the gap is there");
+    for partition in [0, 1] {
+        orphan.delete(held_by(partition, 1).next().expect("half are"), Dot { actor: AUTHOR, n: 1 });
+    }
+    let mut left = Vec::new();
+    while rows(&orphan) != [0, 0] && left.len() < 10 {
+        visit(&mut orphan);
+        left.push(rows(&orphan));
+    }
+    // Ten are remembered and stripped; then a pass finds ten more, and so on.
+    assert_eq!(left, [[20, 0], [10, 0], [0, 0]]);
+    let unrest = orphan.node().unrest_beside(|_| false).unwrap_or_default();
+    assert!(!unrest.contains("stripped") && !unrest.contains("pass"), "{unrest}");
+}

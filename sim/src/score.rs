@@ -70,6 +70,7 @@ pub const BUDGETS: &[(Plant, u64)] = &[
     (Plant::TornBatchApplied, 100),
     (Plant::ChecksumUnchecked, 200),
     (Plant::SyncFailureIgnored, 200),
+    (Plant::OverflowForgotten, 100),
 ];
 
 /// Each round begins so many seeds after the one before.

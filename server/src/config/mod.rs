@@ -505,6 +505,7 @@ fn check_limits(said: &LimitsSource) -> Result<Limits, SetupError> {
         list_page: positive("list_page", said.list_page.unwrap_or(default.list_page))?,
         sync_bytes: positive("sync_bytes", said.sync_bytes.unwrap_or(default.sync_bytes))?,
         sync_objects: positive("sync_objects", said.sync_objects.unwrap_or(default.sync_objects))?,
+        residual_keys: default.residual_keys,
     };
     let bounds = [
         ("key_bytes", limits.key_bytes, KEY_BYTES_MAX),

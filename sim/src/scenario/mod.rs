@@ -196,6 +196,7 @@ impl Scenario {
                 calls: self.calls_max,
                 peer_requests: self.accesses_max,
                 list_page: 3,
+                residual_keys: 2,
                 ..Limits::default()
             },
             ..Settings::new(node_id(node), members)
