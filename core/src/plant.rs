@@ -191,6 +191,8 @@ plants! {
         "PostgreSQL, 2018 (\"fsyncgate\"): a second sync succeeds and says nothing of the first",
     OverflowForgotten "overflow-forgotten" "Keys to be stripped beyond those that are remembered are never looked for again."
         "a usual one: a queue with a bound drops what does not fit",
+    ActorCountedEarly "actor-counted-early" "An actor's number counts as stored when its row is handed to the disk, not when it is on it."
+        "our own: a name is used before what it stands for is safe",
 }
 
 /// The planted bugs that are switched on for a node.

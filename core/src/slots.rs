@@ -303,6 +303,9 @@ impl Slots {
         rows.extend(stored::actor_rows(partition, &replica.actors));
         replica.writing.extend(&batch.dots);
         let actors = replica.actors.len();
+        if planted!(cx.shared.plants, ActorCountedEarly) {
+            replica.actors.landed(actors);
+        }
         let writing = Writing { object, dots: batch.dots, answers: batch.answers, at_rest: context, actors };
         #[cfg(feature = "simulation")]
         if planted!(cx.shared.plants, SlotFreedEarly) {

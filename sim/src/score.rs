@@ -71,6 +71,7 @@ pub const BUDGETS: &[(Plant, u64)] = &[
     (Plant::ChecksumUnchecked, 200),
     (Plant::SyncFailureIgnored, 200),
     (Plant::OverflowForgotten, 100),
+    (Plant::ActorCountedEarly, 200),
 ];
 
 /// Each round begins so many seeds after the one before.
