@@ -12,6 +12,9 @@ use crate::layout::Member;
 /// The most replicas that a key can have: those of all layouts that may be in force at once fit a tally's bit mask.
 pub const REPLICAS_MAX: usize = 32;
 
+/// The shortest time between two probes.
+pub const PROBE_EVERY_MIN: Duration = Duration::from_millis(1);
+
 /// The most members of a cluster.
 pub const MEMBERS_MAX: usize = 1_000;
 
@@ -98,6 +101,8 @@ pub struct Settings {
     pub timeout_max: Duration,
     /// Time between two rounds of anti-entropy with the same peer.
     pub sync_every: Duration,
+    /// Time between two probes of whether others answer.
+    pub probe_every: Duration,
     /// Time between two messages of gossip about the cluster's layouts.
     pub gossip_every: Duration,
     /// Upper bounds.
@@ -119,6 +124,7 @@ impl Settings {
             timeout: Duration::from_secs(5),
             timeout_max: Duration::from_secs(60),
             sync_every: Duration::from_secs(1),
+            probe_every: Duration::from_secs(1),
             gossip_every: Duration::from_secs(1),
             limits: Limits::default(),
         }
@@ -163,6 +169,9 @@ impl Settings {
         }
         if self.sync_every.is_zero() {
             return Err(ConfigError::SyncEvery);
+        }
+        if self.probe_every < PROBE_EVERY_MIN {
+            return Err(ConfigError::ProbeEvery(self.probe_every));
         }
         if self.gossip_every.is_zero() {
             return Err(ConfigError::GossipEvery);
@@ -271,6 +280,9 @@ pub enum ConfigError {
     /// Zero.
     #[error("sync_every is zero: replicas that never compare notes never heal, and zero would never rest")]
     SyncEvery,
+    /// Too short.
+    #[error("probe_every = {0:?}: it must be at least {PROBE_EVERY_MIN:?}")]
+    ProbeEvery(Duration),
     /// Zero.
     #[error("gossip_every is zero: it would never rest")]
     GossipEvery,
@@ -316,6 +328,7 @@ mod tests {
             (Settings { timeout: Duration::ZERO, ..settings() }, "a timeout of 0"),
             (Settings { sync_every: Duration::ZERO, ..settings() }, "sync_every"),
             (Settings { gossip_every: Duration::ZERO, ..settings() }, "gossip_every"),
+            (Settings { probe_every: Duration::ZERO, ..settings() }, "probe_every"),
             (Settings { me: Member { weight: 0, ..settings().me }, ..settings() }, "weight = 0"),
             (limits(|limits| limits.list_page = 0), "the limit list_page is zero"),
             (limits(|limits| limits.object_bytes = 10 << 20), "object_bytes = 10485760"),

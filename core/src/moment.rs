@@ -114,6 +114,7 @@ moments! {
     OtherView "Two nodes with different layouts cannot compare their clocks.",
     RoundReshaped "A change of layout ends a round of anti-entropy.",
     PartitionDropped "A partition that is not held any more has been dropped.",
+    DeclaredDown "A node is declared down.",
     PartitionRegained "A partition comes back in the life that had given it up.",
     SweptAgain "A partition is passed over again for keys that could not be remembered.",
 }

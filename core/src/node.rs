@@ -39,6 +39,7 @@ use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::stored::{self, Row, StoredError};
 use crate::sweep::Sweep;
+use crate::swim::{Act, Swim};
 use crate::sync::{self, Sync};
 use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
@@ -127,6 +128,9 @@ pub struct Node {
     sweep: Sweep,
     cluster: Cluster,
     retire: Retire,
+    swim: Option<Swim>,
+    /// When the timer for the probes is set.
+    swim_at: Option<Mono>,
 }
 
 impl Node {
@@ -220,6 +224,8 @@ impl Node {
             sweep,
             cluster,
             retire: Retire::resume(loaded.marks.into_iter()),
+            swim: None,
+            swim_at: None,
         })
     }
 
@@ -243,6 +249,10 @@ impl Node {
         #[cfg(feature = "simulation")]
         let now = self.by_wall_clock(now);
         if is_first {
+            let (me, every) = (self.config.node, self.config.probe_every);
+            // Probes are numbered by luck, which is another one in every life.
+            let seed = self.life.0 as u64 ^ (self.life.0 >> 64) as u64;
+            self.swim = Some(Swim::new(me, self.life, now.wall.millis(), every, seed));
             if self.layout.newest().is_some() {
                 self.relayout(now, fx);
             }
@@ -427,6 +437,10 @@ impl Node {
         self.lists.check(has);
         self.sync.check(has);
         self.cluster.check(has);
+        if let Some(swim) = &self.swim {
+            swim.check();
+            assert_eq!(swim.deadline(), self.swim_at, "the probes have no timer");
+        }
         assert!(self.calls() <= self.config.limits.calls, "more calls are in flight than the limit allows");
     }
 
@@ -568,6 +582,10 @@ impl Node {
             Timer::Sweep => self.sweep.on_timer(cx),
             Timer::Close => self.close(now, fx),
             Timer::Gossip => self.cluster.on_timer(cx),
+            Timer::Swim => {
+                self.swim_at = None;
+                self.probe(now, fx, |swim, acts| swim.on_timer(now.mono, acts));
+            }
             Timer::Proposal => self.cluster.retry(cx),
             Timer::Retire => {
                 let (slots, sync) = (&self.slots, &self.sync);
@@ -668,6 +686,38 @@ impl Node {
             self.sync.reshape(cx);
             if is_new {
                 self.sync.hasten(cx);
+            }
+        }
+        let others: Vec<NodeId> = self.layout.nodes().iter().copied().filter(|&node| node != me).collect();
+        self.probe(now, fx, |swim, acts| swim.set_members(now.mono, &others, acts));
+    }
+
+    /// Has the probes of others do something, and carries out what follows.
+    fn probe(&mut self, now: Now, fx: &mut Effects, work: impl FnOnce(&mut Swim, &mut Vec<Act>)) {
+        let Some(swim) = &mut self.swim else { return };
+        let mut acts = Vec::new();
+        work(swim, &mut acts);
+        let due = swim.deadline();
+        let cx = &mut with_cx!(self, now, fx);
+        if due != self.swim_at {
+            if let Some(before) = core::mem::replace(&mut self.swim_at, due) {
+                cx.shared.timers.cancel(before, Timer::Swim);
+            }
+            if let Some(due) = due {
+                cx.shared.timers.set(due, Timer::Swim);
+            }
+        }
+        for act in acts {
+            match act {
+                Act::Send { to, bytes } => cx.send(to, Message::Swim { bytes }),
+                Act::Up(node, life) => {
+                    self.peers.learn(node, life);
+                    self.peers.on_heard(node);
+                }
+                Act::Down(node) => {
+                    sometimes!(cx.shared.moments, DeclaredDown);
+                    self.peers.on_silent(node);
+                }
             }
         }
     }
@@ -907,7 +957,9 @@ impl Node {
             Message::Promise { op, outcome } => self.cluster.on_promise(cx, from, op, outcome),
             Message::Accept { op, ballot, layout } => self.cluster.on_accept(cx, from, op, ballot, layout),
             Message::Accepted { op, outcome } => self.cluster.on_accepted(cx, from, op, outcome),
-            Message::Swim { .. } => {}
+            Message::Swim { bytes } => {
+                self.probe(now, fx, |swim, acts| swim.on_message(now.mono, from, &bytes, acts));
+            }
             Message::Hail { .. } | Message::Gossip { .. } | Message::State { .. } => {
                 unreachable!("they were taken before")
             }

@@ -252,11 +252,13 @@ impl Swim {
     }
 
     /// Whether `node` is a member that has been declared down. One that has never been heard of is not, until then.
+    #[cfg(test)]
     pub(crate) fn is_down(&self, node: NodeId) -> bool {
         self.members.get(&node).is_some_and(|claim| claim.health == Health::Down)
     }
 
     /// The last life that a member was heard of in, down or not.
+    #[cfg(test)]
     pub(crate) fn life(&self, node: NodeId) -> Option<Life> {
         self.members.get(&node).filter(|claim| claim.generation > 0).map(|claim| claim.life)
     }

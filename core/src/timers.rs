@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Sync(NodeId),
     /// Look at the next page of objects at rest.
     Sweep,
+    /// Probes of whether others answer.
+    Swim,
     /// Gossip, hail, save once more.
     Gossip,
     /// A proposal begins again, or its time is up.

@@ -64,6 +64,7 @@ impl Cluster {
         settings.partitions = 1;
         settings.sync_every = Duration::from_secs(3600);
         settings.gossip_every = Duration::from_secs(3600);
+        settings.probe_every = Duration::from_secs(3600);
         change(&mut settings);
         let machine = || Machine { node: None, table: Table::new(), held: None, starts: 0 };
         let mut cluster = Self {
