@@ -87,6 +87,9 @@ pub struct Settings {
     /// The nodes that found a cluster together, this node among them, in any order; none for a node that waits to be
     /// taken in by a cluster. Once a node belongs to one, its store says so and this is not looked at.
     pub members: Vec<NodeId>,
+    /// Whether a new node takes the list for the first layout, and founds nothing: as versions did that knew no layouts,
+    /// and as a node must whose list has members of such a version.
+    pub fixed: bool,
     /// Shares that the key space is cut into: a power of two. The same on every member, for ever.
     pub partitions: u32,
     /// Copies of each key. With fewer members than this there are as many copies as members.
@@ -117,6 +120,7 @@ impl Settings {
             node,
             me: Member::plain(node),
             members,
+            fixed: false,
             partitions: 256,
             replicas: 3,
             r: 2,

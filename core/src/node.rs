@@ -157,7 +157,9 @@ impl Node {
         let record = match loaded.record.take() {
             Some(record) => record,
             // A store of a version that knew no layouts.
-            None if !boot.rows.is_empty() && !config.members.is_empty() => cluster::fixed(&config),
+            None if (config.fixed || !boot.rows.is_empty()) && !config.members.is_empty() => {
+                cluster::fixed(&config)
+            }
             None => cluster::Record::default(),
         };
         let is_other = |layout: &crate::layout::Layout| layout.partition_count() != config.partitions;

@@ -139,8 +139,9 @@ mod tests {
     use godown_core::actors::Actors;
     use godown_core::causal::Context;
     use godown_core::hlc::Hlc;
-    use godown_core::id::Life;
+    use godown_core::id::{ClusterId, Life};
     use godown_core::kind::{Object, Sibling};
+    use godown_core::layout::Member;
     use godown_core::stored;
 
     use super::*;
@@ -148,7 +149,8 @@ mod tests {
     /// Three nodes that all hold the one key, and a disk for each with siblings of these identities.
     fn disks(ids: [&[u64]; 3]) -> (Scenario, Layout, Vec<Disk>) {
         let scenario = Scenario::plain();
-        let layout = Layout::new(&scenario.config(0));
+        let members = (0..3).map(|place| Member::plain(node_id(place))).collect();
+        let layout = Layout::first(ClusterId(7), members, scenario.partitions, 3).expect("a layout");
         let key = Scenario::key(KEY);
         let partition = layout.partition(&key);
         let disk = |ids: &[u64]| {

@@ -9,15 +9,34 @@
 use godown_core::causal::Clock;
 use godown_core::id::Life;
 use godown_core::key::Partition;
+use godown_core::layout::Layout;
 use godown_core::node::Node;
 
 use crate::disk::Disk;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, node_id};
 
 /// What keeps a node from being at rest, in words; None when it is. `lost` are lives whose disks were lost.
 #[must_use]
-pub fn unrest(scenario: &Scenario, lost: &[Life], disk: &Disk, node: Option<&Node>) -> Option<String> {
+pub fn unrest(
+    scenario: &Scenario,
+    lost: &[Life],
+    layout: Option<&Layout>,
+    place: usize,
+    disk: &Disk,
+    node: Option<&Node>,
+) -> Option<String> {
     let Some(node) = node else { return Some("is down".to_owned()) };
+    let is_member = layout.is_some_and(|layout| layout.member(node_id(place)).is_some());
+    if !is_member && !node.is_fenced() {
+        // It waits to be taken in, or has left: then it has nothing left to do, and nothing left at all.
+        let is_waiting = node.layouts().newest().is_none();
+        let knows = node.layouts().newest().map(Layout::epoch) == layout.map(Layout::epoch);
+        return if is_waiting || knows {
+            node.unrest_beside(|_| false).filter(|_| !is_waiting)
+        } else {
+            Some("has not heard that it is not a member any more".to_owned())
+        };
+    }
     if node.is_fenced() {
         Some("is fenced: it found another node with its identity".to_owned())
     } else if !node.is_ready() {

@@ -57,6 +57,8 @@ const CHANCES: &[(Kind, u32, u64)] = &[
     (Kind::SyncFailure, 150, 4),
 ];
 
+/// Kinds that change who belongs to the cluster, with their share.
+const CHANGES: &[Kind] = &[Kind::Join, Kind::Join, Kind::Leave, Kind::Remove, Kind::Replace];
 /// Kinds that lose disks, with their share.
 const LOSSES: &[Kind] = &[Kind::Wipe, Kind::Wipe, Kind::Rollback, Kind::Lie, Kind::Rot];
 /// Kinds that lose more than any quorum makes good.
@@ -96,7 +98,7 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     };
     let w_least = if losses > 0 && !weather.is_reckless { w } else { 1 };
     let sessions = sessions(rng, nodes, length_ns, &Wishes { replicas, w_least, timeout_ns });
-    Scenario {
+    let mut scenario = Scenario {
         seed,
         // With one partition all keys share a clock. Many nodes share many, or most of them would hold nothing.
         partitions: if nodes <= 7 {
@@ -120,8 +122,51 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
         clocks: clocks(rng, nodes),
         late_max_ns: rng.magnitude(1, 5_000) * US,
         length_ns,
+        gossip_every_ns: rng.magnitude(20, 1_000) * MS,
+        probe_every_ns: rng.magnitude(20, 1_000) * MS,
+        spares: 0,
+        outdated: 0,
         faults: faults(rng, weather, &zones, losses, length_ns),
         zones,
+    };
+    change_members(rng, weather, &mut scenario);
+    scenario
+}
+
+/// Has the cluster grow, shrink and have nodes replaced, where that leaves enough of it.
+fn change_members(rng: &mut Rng, weather: &Weather, scenario: &mut Scenario) {
+    let may = |kind: Kind| weather.faults.as_ref().is_none_or(|kinds| kinds.contains(&kind));
+    let kinds: Vec<Kind> = CHANGES.iter().copied().filter(|kind| may(*kind)).collect();
+    let nodes = scenario.nodes();
+    if kinds.is_empty() || nodes < 3 || scenario.leaves_repair_to_reads() || !rng.chance(450) {
+        return;
+    }
+    let before = scenario.clone();
+    scenario.spares = size(rng, 0, (nodes as u64 - 2).min(2));
+    let founders = scenario.founders();
+    let losers: Vec<usize> = scenario.losers().into_iter().filter(|node| *node < founders).collect();
+    for _ in 0..rng.between(1, 4) {
+        let kind = *rng.pick(&kinds);
+        let at_ns = rng.below(scenario.length_ns * 8 / 10);
+        let lasts_ns = rng.between(scenario.length_ns / 20, scenario.length_ns / 2);
+        let any = size(rng, 0, nodes as u64 - 1);
+        let spare = founders + size(rng, 0, scenario.spares.max(1) as u64 - 1);
+        // Who is given up for lost is one of those that lose their disks, if there are any.
+        let lost = if losers.is_empty() { any.min(founders - 1) } else { *rng.pick(&losers) };
+        let (hit, to) = match kind {
+            Kind::Join if scenario.spares > 0 && rng.chance(800) => (spare, vec![]),
+            Kind::Replace if scenario.spares > 0 => (lost, vec![spare]),
+            Kind::Replace => continue,
+            Kind::Remove => (lost, vec![]),
+            _ => (any, vec![]),
+        };
+        scenario.faults.push(Fault { at_ns, lasts_ns, kind, nodes: vec![hit], to, amount: 0 });
+    }
+    scenario.faults.sort_by_key(|fault| fault.at_ns);
+    settle(&mut scenario.faults, nodes);
+    let leaves_enough = scenario.members_min() >= 2 && (weather.is_reckless || scenario.excess().is_none());
+    if !leaves_enough {
+        *scenario = before;
     }
 }
 
@@ -432,6 +477,8 @@ fn one(rng: &mut Rng, kind: Kind, hit: Vec<usize>, nodes: usize, length_ns: u64)
         Aim::All => (Vec::new(), Vec::new()),
         Aim::Nodes => (hit, Vec::new()),
         Aim::Bridge => bridge(rng, nodes),
+        // Those who change the cluster are drawn apart.
+        Aim::Successor => (hit, Vec::new()),
         Aim::Links => links(rng, nodes),
     };
     Fault { at_ns: rng.below(length_ns * 9 / 10), lasts_ns, kind, nodes: from, to, amount: amount(rng, kind) }

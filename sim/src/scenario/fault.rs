@@ -21,6 +21,8 @@ pub enum Aim {
     Links,
     /// Nodes, and one node that belongs to both sides.
     Bridge,
+    /// One node, and the one that takes its place.
+    Successor,
 }
 
 /// What the amount of a kind of fault is.
@@ -125,6 +127,10 @@ kinds! {
     Rollback "rollback" Nodes Nothing Past "When it is over the nodes crash, and start again over their disks as these were when it began.",
     Lie "lie" Nodes Nothing Past "The nodes' disks say that they have synced and have not, until it is over; a crash shows it.",
     Rot "rot" Nodes Rows Disk "Bits of rows at rest are flipped; when it is over the nodes' disks are replaced by empty ones.",
+    Join "join" Nodes Nothing None "The operator has the node join the cluster.",
+    Leave "leave" Nodes Nothing None "The operator has the node leave the cluster.",
+    Remove "remove" Nodes Nothing Disk "The node crashes, and the operator removes it for good; when it is over it starts again.",
+    Replace "replace" Successor Nothing Disk "The node crashes, and the operator puts another one in its place; when it is over it starts again.",
     Phantom "phantom" Nodes Permille Beyond "The nodes' disks say that they have written what they have not; in the end they are replaced by empty ones.",
     Misdirection "misdirection" Nodes Permille Beyond "The nodes' disks write rows to other rows' places; in the end they are replaced by empty ones.",
 }
@@ -149,6 +155,12 @@ impl Kind {
             Self::AmbushWrite => act != Act::Read,
             _ => false,
         }
+    }
+
+    /// Whether this changes who belongs to the cluster.
+    #[must_use]
+    pub const fn changes_members(self) -> bool {
+        matches!(self, Self::Join | Self::Leave | Self::Remove | Self::Replace)
     }
 
     /// Whether this waits for its moment, and lasts from then on.
@@ -210,6 +222,7 @@ impl Fault {
             Aim::Nodes => !self.nodes.is_empty() && self.to.is_empty(),
             Aim::Links => true,
             Aim::Bridge => !self.nodes.is_empty() && self.to.len() == 1,
+            Aim::Successor => self.nodes.len() == 1 && self.to.len() == 1 && self.nodes != self.to,
         };
         if !is_complete {
             return Err(format!("\"{self}\": {} is aimed at {}", self.kind, self.kind.aim()));
@@ -231,6 +244,7 @@ impl fmt::Display for Aim {
             Self::Nodes => "nodes: n1 n2",
             Self::Links => "links: n1 n2 -> n3, or nothing for all of them",
             Self::Bridge => "one side and the bridge: n1 n2 -> n3",
+            Self::Successor => "a node and the one that takes its place: n1 -> n4",
         })
     }
 }
@@ -345,7 +359,7 @@ mod tests {
                 Aim::All => (vec![], vec![]),
                 Aim::Nodes => (vec![0, 2], vec![]),
                 Aim::Links => (vec![1], vec![0, 2]),
-                Aim::Bridge => (vec![0], vec![1]),
+                Aim::Bridge | Aim::Successor => (vec![0], vec![1]),
             };
             let amount = if kind.unit() == Unit::Nothing { 0 } else { 100 + place };
             let fault = Fault { at_ns: SECOND + place, lasts_ns: 30 * MS, kind, nodes, to, amount };

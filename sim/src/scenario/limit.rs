@@ -41,7 +41,7 @@ impl Scenario {
     pub fn weakest_w(&self) -> usize {
         let plans = self.sessions.iter().flat_map(|session| &session.calls);
         let asked = plans.filter(|plan| plan.is_change()).filter_map(|plan| plan.quorum);
-        asked.fold(self.w, usize::min).min(self.nodes())
+        asked.fold(self.w, usize::min).min(self.members_min())
     }
 
     /// What this run injects beyond what it can survive; None when it may claim that nothing is lost.
@@ -58,7 +58,7 @@ impl Scenario {
         if losers >= w {
             return Some(format!("{losers} nodes lose their disks, and a write is acknowledged by {w}"));
         }
-        if w < self.w.min(self.nodes()) {
+        if w < self.w.min(self.members_min()) {
             return Some(format!("a write asks for {w} copies, and empty nodes count on {}", self.w));
         }
         if self.leaves_repair_to_reads() {

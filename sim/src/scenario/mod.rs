@@ -19,6 +19,7 @@ use bytes::Bytes;
 use godown_core::config::{Config, Limits, Settings};
 use godown_core::id::NodeId;
 use godown_core::key::Key;
+use godown_core::layout::Member;
 
 pub use draw::Weather;
 pub use fault::{Fault, Kind};
@@ -61,6 +62,14 @@ pub struct Scenario {
     pub timeout_ns: u64,
     /// Time between two rounds of anti-entropy.
     pub sync_every_ns: u64,
+    /// Time between two messages of gossip.
+    pub gossip_every_ns: u64,
+    /// Time between two probes.
+    pub probe_every_ns: u64,
+    /// So many of the nodes, the last ones, do not found the cluster: they wait to be taken in.
+    pub spares: usize,
+    /// So many of the founders, the first ones, speak only the oldest version of frames until they are started again.
+    pub outdated: usize,
     /// Whether clients wait for every node to be ready before they begin.
     pub starts_ready: bool,
     /// Concurrent values that a key may hold.
@@ -155,6 +164,30 @@ impl Scenario {
         draw::draw(seed, &Weather::default())
     }
 
+    /// How many nodes found the cluster: the first ones.
+    #[must_use]
+    pub fn founders(&self) -> usize {
+        self.nodes() - self.spares.min(self.nodes())
+    }
+
+    /// Whether the operator changes who belongs to the cluster.
+    #[must_use]
+    pub fn changes_members(&self) -> bool {
+        self.faults.iter().any(|fault| fault.kind.changes_members())
+    }
+
+    /// The fewest members that the cluster may come to have.
+    #[must_use]
+    pub fn members_min(&self) -> usize {
+        let gives_up = |fault: &&Fault| {
+            matches!(fault.kind, Kind::Leave | Kind::Remove)
+                && fault.nodes.iter().any(|at| *at < self.founders())
+        };
+        let gone: std::collections::BTreeSet<usize> =
+            self.faults.iter().filter(gives_up).flat_map(|fault| fault.nodes.iter().copied()).collect();
+        self.founders().saturating_sub(gone.len())
+    }
+
     /// How many nodes there are.
     #[must_use]
     pub fn nodes(&self) -> usize {
@@ -180,7 +213,9 @@ impl Scenario {
     /// # Errors
     /// What is wrong with the settings. Never for a drawn scenario.
     pub fn settings(&self, node: usize) -> Result<Config, String> {
-        let members = (0..self.nodes()).map(node_id).collect();
+        let founders = self.founders();
+        let members = if node < founders { (0..founders).map(node_id).collect() } else { Vec::new() };
+        let zone = format!("z{}", self.zones[node]);
         let timeout = Duration::from_nanos(self.timeout_ns);
         Settings {
             partitions: self.partitions,
@@ -190,6 +225,10 @@ impl Scenario {
             timeout,
             timeout_max: timeout * 2,
             sync_every: Duration::from_nanos(self.sync_every_ns),
+            gossip_every: Duration::from_nanos(self.gossip_every_ns),
+            probe_every: Duration::from_nanos(self.probe_every_ns),
+            fixed: node < self.outdated,
+            me: Member { zone, ..Member::plain(node_id(node)) },
             limits: Limits {
                 siblings: self.siblings_max,
                 sync_objects: self.sync_objects,
@@ -247,6 +286,9 @@ impl Scenario {
         }
         if read_max_ns < US || lazy_max_ns < US || self.late_max_ns == 0 {
             return Err("disks take a microsecond at least, and timers are late by something".to_owned());
+        }
+        if self.spares >= nodes || self.outdated > nodes - self.spares {
+            return Err(format!("of {nodes} nodes {} are spare and {} outdated", self.spares, self.outdated));
         }
         self.settings(0)?;
         let named = self.sessions.iter().map(|session| session.node).find(|node| *node >= nodes);

@@ -120,6 +120,14 @@ struct File {
     timeout: ToldSpan,
     #[serde(default = "sync_every", skip_serializing_if = "is_sync_every")]
     sync_every: ToldSpan,
+    #[serde(default = "gossip_every", skip_serializing_if = "is_gossip_every")]
+    gossip_every: ToldSpan,
+    #[serde(default = "probe_every", skip_serializing_if = "is_probe_every")]
+    probe_every: ToldSpan,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    spares: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    outdated: usize,
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     starts_ready: bool,
     #[serde(default = "partitions", skip_serializing_if = "is_partitions")]
@@ -214,6 +222,8 @@ macro_rules! defaults {
 defaults! {
     timeout is_timeout: ToldSpan = told(200 * MS);
     sync_every is_sync_every: ToldSpan = told(SECOND);
+    gossip_every is_gossip_every: ToldSpan = told(200 * MS);
+    probe_every is_probe_every: ToldSpan = told(200 * MS);
     yes is_yes: bool = true;
     partitions is_partitions: u32 = 16;
     siblings is_siblings: usize = 30;
@@ -221,6 +231,10 @@ defaults! {
     calls is_calls: usize = 1_024;
     accesses is_accesses: usize = 8_192;
     late is_late: ToldSpan = told(US);
+}
+
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 const fn two() -> usize {
@@ -267,6 +281,10 @@ pub fn write(kept: &Kept) -> String {
         length: told(scenario.length_ns),
         timeout: told(scenario.timeout_ns),
         sync_every: told(scenario.sync_every_ns),
+        gossip_every: told(scenario.gossip_every_ns),
+        probe_every: told(scenario.probe_every_ns),
+        spares: scenario.spares,
+        outdated: scenario.outdated,
         starts_ready: scenario.starts_ready,
         partitions: scenario.partitions,
         siblings_max: scenario.siblings_max,
@@ -359,6 +377,10 @@ pub fn read(text: &str) -> Result<Kept, String> {
         w: file.w,
         timeout_ns: file.timeout.0.0,
         sync_every_ns: file.sync_every.0.0,
+        gossip_every_ns: file.gossip_every.0.0,
+        probe_every_ns: file.probe_every.0.0,
+        spares: file.spares,
+        outdated: file.outdated,
         starts_ready: file.starts_ready,
         siblings_max: file.siblings_max,
         sync_objects: file.sync_objects,

@@ -14,7 +14,6 @@ use std::time::Duration;
 use godown_core::effect::{Class, Effect, Effects, ReadAck, Scan};
 use godown_core::id::Life;
 use godown_core::input::Input;
-use godown_core::layout::Layout;
 use godown_core::stored::RowKey;
 use godown_core::time::{Mono, Now, Wall};
 use godown_core::{Plant, Plants, wire};
@@ -26,8 +25,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::agenda::Agenda;
 use super::network::Links;
+use super::operator::Operator;
 use super::stepped::{
-    DISK_FULL, EPOCH, READ_FAILED, alter, answered, decoded, held, quiet_bound, told, unexpected, waits,
+    DISK_FULL, EPOCH, Expected, READ_FAILED, alter, answered, decoded, held, quiet_bound, told, unexpected,
+    waits,
 };
 use super::trace::Trace;
 use super::troubles::{Begun, Over, Takes, Troubles};
@@ -63,13 +64,14 @@ struct Shared {
     scenario: Scenario,
     plants: Plants,
     checks: Checks,
-    layout: Layout,
     time: TimeHandle,
     start: Duration,
     places: Vec<Place>,
     /// Only what is wrong with links; messages travel over madsim's.
     links: Links,
     workload: Workload,
+    /// Changes to the cluster are for the stepped world.
+    operator: Operator,
     lives: Rng,
     disks: Rng,
     digest: Digest,
@@ -148,7 +150,6 @@ enum Phase {
 
 struct Supervisor {
     world: World,
-    layout: Layout,
     nodes: Vec<NodeHandle>,
     /// For how many reasons each node is down.
     downs: Vec<u32>,
@@ -157,7 +158,6 @@ struct Supervisor {
 }
 
 async fn supervise(scenario: Scenario, options: &Options) -> Outcome {
-    let layout = Layout::new(&scenario.config(0));
     let world = World { shared: Arc::new(Mutex::new(Shared::new(scenario, options))), news: Arc::default() };
     let handle = Handle::current();
     let nodes = (0..world.shared().scenario.nodes()).map(|node| {
@@ -169,7 +169,6 @@ async fn supervise(scenario: Scenario, options: &Options) -> Outcome {
         downs: vec![0; nodes.len()],
         nodes: nodes.collect(),
         world,
-        layout,
         agenda: Agenda::default(),
         phase: Phase::Starting,
     };
@@ -187,7 +186,7 @@ async fn supervise(scenario: Scenario, options: &Options) -> Outcome {
     let mut digest = shared.digest.clone();
     let trace = std::mem::take(&mut shared.trace);
     let (inputs, moments, core) = (shared.inputs, shared.moments, shared.core);
-    let ending = shared.ending(&supervisor.layout, shared.failures.clone());
+    let ending = shared.ending(shared.failures.clone());
     ending.outcome(super::Run { inputs, now_ns, moments, core, trace }, &mut digest)
 }
 
@@ -375,11 +374,13 @@ impl Supervisor {
         let next_ns = match self.phase {
             Phase::Starting => {
                 let is_ready = |place: &Place| place.up.as_ref().is_some_and(|up| up.host.node().is_ready());
-                if !shared.scenario.starts_ready || shared.places.iter().all(is_ready) {
+                if !shared.scenario.starts_ready
+                    || shared.places[..shared.scenario.founders()].iter().all(is_ready)
+                {
                     self.begin_clients(now_ns, shared);
                     shared.scenario.length_ns
                 } else if now_ns > shared.scenario.ready_bound_ns() {
-                    shared.failures.extend(shared.ending(&self.layout, Vec::new()).unrest());
+                    shared.failures.extend(shared.ending(Vec::new()).unrest());
                     return;
                 } else {
                     shared.scenario.sync_every_ns / 16
@@ -388,7 +389,7 @@ impl Supervisor {
             Phase::Running => MS,
             Phase::Settling { since_ns } => {
                 let for_ns = now_ns - since_ns;
-                let is_at_rest = || shared.ending(&self.layout, Vec::new()).unrest().is_none();
+                let is_at_rest = || shared.ending(Vec::new()).unrest().is_none();
                 if for_ns > quiet_bound(&shared.scenario) || is_at_rest() {
                     self.phase = Phase::Over;
                 }
@@ -443,11 +444,11 @@ impl Shared {
         Self {
             plants: options.plants(),
             checks: options.checks,
-            layout: Layout::new(&scenario.config(0)),
             start: time.elapsed(),
             time,
             places: (0..scenario.nodes()).map(|_| Place::default()).collect(),
             links: Links::new(scenario.nodes(), &scenario.network, stream("network")),
+            operator: Operator::default(),
             workload: Workload::new(&scenario, FLOORS),
             lives: stream("lives"),
             disks: stream("disks"),
@@ -471,12 +472,12 @@ impl Shared {
         u64::try_from(elapsed.as_nanos()).expect("no run lasts for centuries")
     }
 
-    fn ending<'a>(&'a self, layout: &'a Layout, failures: Vec<Failure>) -> Ending<'a> {
+    fn ending<'a>(&'a self, failures: Vec<Failure>) -> Ending<'a> {
         let core = |place: &'a Place| place.up.as_ref().map(|up| up.host.node());
         Ending {
             scenario: &self.scenario,
-            layout,
             workload: &self.workload,
+            operator: &self.operator,
             disks: self.places.iter().map(|place| &place.disk).collect(),
             nodes: self.places.iter().map(core).collect(),
             lost: &self.lost,
@@ -550,10 +551,11 @@ impl Shared {
     fn carry_out(&mut self, now_ns: u64, node: usize, effect: Effect) {
         let Some(up) = &self.places[node].up else { return };
         match effect {
-            Effect::Send { to, message } => {
+            Effect::Members(_) => {}
+            Effect::Send { to, view, message } => {
                 let to = place_of(to);
                 let mut frame = Vec::new();
-                wire::encode(&message, &mut frame);
+                wire::encode(wire::VERSION_MAX, view, &message, &mut frame);
                 self.digest.event(now_ns, node, Kind::Send, &frame[..wire::PREFIX + 4]);
                 // madsim does not tell what becomes of it; arrivals are lines of their own.
                 let late_ns = u64::MAX;
@@ -604,9 +606,12 @@ impl Shared {
             }
             Effect::Note(note) => {
                 self.trace.line(now_ns, node, "note", || (None, format!("notes {note:?}")));
-                let is_damaged = self.places[node].troubles.is_damaged;
-                let went_back = self.scenario.relapsed().contains(&node);
-                self.failures.extend(unexpected(node, &note, is_damaged, went_back));
+                let expected = Expected {
+                    damage: self.places[node].troubles.is_damaged,
+                    relapse: self.scenario.relapsed().contains(&node),
+                    changes: self.scenario.changes_members(),
+                };
+                self.failures.extend(unexpected(node, &note, expected));
             }
         }
     }
@@ -641,7 +646,9 @@ impl Shared {
             return;
         }
         let disk = &self.places[node].disk;
-        for (number, says, is_synced) in held(self.workload.record(), node, disk, &self.layout) {
+        let nodes = self.places.iter().filter_map(|place| place.up.as_ref()).map(|up| up.host.node());
+        let Some(layout) = super::newest(nodes) else { return };
+        for (number, says, is_synced) in held(self.workload.record(), node, disk, layout) {
             self.trace.state(now_ns, node, &key_name(number), says, is_synced);
         }
     }
@@ -756,10 +763,10 @@ async fn receive(world: World, node: usize, endpoint: Endpoint, inputs: Unbounde
             rest = others;
             shared.digest.event(now_ns, node, Kind::Arrive, frame);
             match decoded(frame, shared.plants.has(Plant::ChecksumUnchecked)) {
-                Ok(message) => {
+                Ok((view, message)) => {
                     shared.trace.say(now_ns, node, || format!("← n{} {message:?}", from + 1));
                     let from = node_id(from);
-                    _ = inputs.send(Input::Peer { from, message });
+                    _ = inputs.send(Input::Peer { from, view, message });
                 }
                 Err(_) if is_altered => {
                     // Whatever follows came over the same connection.

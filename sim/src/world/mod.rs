@@ -6,6 +6,7 @@
 
 pub mod agenda;
 pub mod network;
+mod operator;
 pub mod stepped;
 pub mod trace;
 mod troubles;
@@ -22,6 +23,7 @@ use godown_core::node::Node;
 use godown_core::{Plant, Plants};
 use godown_jepsen::history::History;
 
+use self::operator::Operator;
 use self::trace::{Line, Trace};
 use crate::check::{self, Check, Failure};
 use crate::digest::{Digest, Kind};
@@ -142,8 +144,8 @@ impl Outcome {
 /// A world at its end.
 pub(crate) struct Ending<'a> {
     pub(crate) scenario: &'a Scenario,
-    pub(crate) layout: &'a Layout,
     pub(crate) workload: &'a Workload,
+    pub(crate) operator: &'a Operator,
     pub(crate) disks: Vec<&'a Disk>,
     pub(crate) nodes: Vec<Option<&'a Node>>,
     /// Lives whose disks were lost.
@@ -163,12 +165,23 @@ pub(crate) struct Run {
     pub(crate) trace: Trace,
 }
 
+/// The newest layout that any of these nodes knows.
+pub(crate) fn newest<'a>(nodes: impl Iterator<Item = &'a Node>) -> Option<&'a Layout> {
+    nodes.filter_map(|node| node.layouts().newest()).max_by_key(|layout| layout.epoch())
+}
+
 impl Ending<'_> {
+    fn layout(&self) -> Option<&Layout> {
+        newest(self.nodes.iter().flatten().copied())
+    }
+
     /// What still moves, or differs, in words; None when the world has come to rest.
     pub(crate) fn unrest(&self) -> Option<Failure> {
         let quiet = |says: String, nodes: &[usize]| Some(Failure::new(Check::Quiet, says).on(nodes));
+        let layout = self.layout();
         for (node, core) in self.nodes.iter().enumerate() {
-            if let Some(why) = check::quiet::unrest(self.scenario, self.lost, self.disks[node], *core) {
+            let disk = self.disks[node];
+            if let Some(why) = check::quiet::unrest(self.scenario, self.lost, layout, node, disk, *core) {
                 return quiet(format!("n{} {why}", node + 1), &[node]);
             }
         }
@@ -178,8 +191,12 @@ impl Ending<'_> {
             let says = format!("a client is not done; answers are awaited from [{}]", awaited.join(" "));
             return quiet(says, &nodes);
         }
+        if let Some(fault) = self.operator.awaited() {
+            return quiet(format!("\"{}\" is not done", self.scenario.faults[fault]), &[]);
+        }
         let clock = |node: usize, partition| self.nodes[node]?.clock(partition);
-        check::equal::difference(self.scenario, self.layout, &self.disks, clock)
+        let Some(layout) = layout else { return quiet("no cluster was founded".to_owned(), &[]) };
+        check::equal::difference(self.scenario, layout, &self.disks, clock)
     }
 
     /// Judges the run, takes what the replicas hold into the digest, and tells what came of it.
@@ -189,7 +206,7 @@ impl Ending<'_> {
         self.failures.extend(check::invented::check(record));
         self.failures.extend(check::bounded::check(self.scenario, record));
         self.failures.extend(check::fresh::check(self.scenario, record));
-        let held = check::equal::held(record, self.layout, &self.disks);
+        let held = self.layout().map_or(Vec::new(), |layout| check::equal::held(record, layout, &self.disks));
         for held in &held {
             let ids: Vec<u8> = held.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
             digest.event(run.now_ns, held.node, Kind::Final, &ids);

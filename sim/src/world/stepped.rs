@@ -13,6 +13,8 @@ use godown_core::effect::{Class, Effect, Effects, ReadAck, Scan, WriteAck};
 use godown_core::id::{CallId, Life};
 use godown_core::input::{Call, Input, Reply};
 use godown_core::layout::Layout;
+use godown_core::layout::active::View;
+use godown_core::message::Message;
 use godown_core::note::Note;
 use godown_core::stored::{self, Row, RowKey};
 use godown_core::time::{Mono, Now, Wall};
@@ -20,9 +22,10 @@ use godown_core::{Plant, Plants, wire};
 
 use super::agenda::Agenda;
 use super::network::{Fate, Links};
+use super::operator::{self, Operator};
 use super::trace::{FlightId, Trace};
 use super::troubles::{Begun, Over, Takes, Troubles};
-use super::{Clock, Ending, Options, Outcome};
+use super::{Clock, Ending, Options, Outcome, newest};
 use crate::check::{Check, Failure};
 use crate::digest::{Digest, Kind as Happens};
 use crate::disk::Disk;
@@ -161,6 +164,7 @@ enum Event {
     Spring { fault: usize },
     End { fault: usize },
     Restart { node: usize, fault: usize },
+    Operate,
     Heal,
     Look,
 }
@@ -189,6 +193,8 @@ struct Place {
     /// For how many faults it is down.
     downs: u32,
     disk: Disk,
+    /// The newest version of frames that it knows.
+    speaks: u8,
     life: u32,
     /// The life that its core had last.
     lived: Option<Life>,
@@ -226,12 +232,14 @@ struct Stepped<'a> {
     scenario: &'a Scenario,
     plants: Plants,
     checks: Checks,
-    layout: Layout,
     time: Time,
     agenda: Agenda<Event>,
     places: Vec<Place>,
     links: Links,
     workload: Workload,
+    operator: Operator,
+    /// Whether the operator will look around again.
+    is_operating: bool,
     /// For what nodes are born with.
     lives: Rng,
     /// For how long disks take, and what crashes leave.
@@ -271,12 +279,13 @@ impl<'a> Stepped<'a> {
             scenario,
             plants: options.plants(),
             checks: options.checks,
-            layout: Layout::new(&scenario.config(0)),
             time,
             agenda,
-            places: vec![Place::default(); scenario.nodes()],
+            places: vec![Place { speaks: wire::VERSION_MAX, ..Place::default() }; scenario.nodes()],
             links: Links::new(scenario.nodes(), &scenario.network, stream("network")),
             workload: Workload::new(scenario, slack(scenario)),
+            operator: Operator::default(),
+            is_operating: false,
             lives: stream("lives"),
             disks: stream("disks"),
             timers: stream("timers"),
@@ -323,8 +332,8 @@ impl<'a> Stepped<'a> {
         }
         let ending = Ending {
             scenario: self.scenario,
-            layout: &self.layout,
             workload: &self.workload,
+            operator: &self.operator,
             disks: self.places.iter().map(|place| &place.disk).collect(),
             nodes: self.places.iter().map(|place| place.host.as_ref().map(Host::node)).collect(),
             lost: &self.lost,
@@ -412,6 +421,7 @@ impl<'a> Stepped<'a> {
                 self.trace.end(now_ns, fault, &self.scenario.faults[fault]);
                 self.restart(now_ns, node);
             }
+            Event::Operate => self.operate(now_ns),
             Event::Heal => self.heal(now_ns),
             Event::Look => self.look(now_ns),
         }
@@ -428,7 +438,8 @@ impl<'a> Stepped<'a> {
         let next_ns = match self.phase {
             Phase::Starting => {
                 let is_ready = |place: &Place| place.host.as_ref().is_some_and(|host| host.node().is_ready());
-                if !self.scenario.starts_ready || self.places.iter().all(is_ready) {
+                let founders = self.scenario.founders();
+                if !self.scenario.starts_ready || self.places[..founders].iter().all(is_ready) {
                     self.begin_clients(now_ns);
                     self.scenario.length_ns
                 } else if now_ns > self.scenario.ready_bound_ns() {
@@ -485,8 +496,8 @@ impl<'a> Stepped<'a> {
     fn unrest(&self) -> Option<Failure> {
         Ending {
             scenario: self.scenario,
-            layout: &self.layout,
             workload: &self.workload,
+            operator: &self.operator,
             disks: self.places.iter().map(|place| &place.disk).collect(),
             nodes: self.places.iter().map(|place| place.host.as_ref().map(Host::node)).collect(),
             lost: &self.lost,
@@ -519,6 +530,8 @@ impl<'a> Stepped<'a> {
         self.digest.event(now_ns, place, Happens::Begin, &[]);
         self.trace.begin(now_ns, place, fault, self.scenario.nodes());
         self.links.begin(place, fault);
+        self.operator.take_on(self.scenario, place, fault, now_ns);
+        self.operate_later(now_ns);
         if fault.kind.is_ambush() {
             self.ambushes.push(place);
             return;
@@ -538,6 +551,38 @@ impl<'a> Stepped<'a> {
                 Begun::Noted => self.record_states(now_ns, node),
             }
         }
+    }
+
+    /// The operator looks around.
+    fn operate(&mut self, now_ns: u64) {
+        self.is_operating = false;
+        let nodes = self.places.iter().filter_map(|place| place.host.as_ref()).map(Host::node);
+        let Some(newest) = newest(nodes).cloned() else { return self.operate_later(now_ns) };
+        let places = &self.places;
+        let can = |node: usize| {
+            let host = places[node].host.as_ref().filter(|_| places[node].pauses == 0);
+            let known = host.and_then(|host| host.node().layouts().newest());
+            known.is_some_and(|known| known.member(node_id(node)).is_some())
+        };
+        for (node, id, call) in self.operator.due(self.scenario, now_ns, &newest, can) {
+            self.call(now_ns, node, id, call);
+        }
+        self.operate_later(now_ns);
+    }
+
+    fn operate_later(&mut self, now_ns: u64) {
+        if !self.operator.is_done() && !self.is_operating {
+            self.is_operating = true;
+            self.agenda.push(now_ns + operator::PAUSE_NS, Event::Operate);
+        }
+    }
+
+    /// A client, or the operator, calls a node.
+    fn call(&mut self, now_ns: u64, node: usize, id: CallId, call: Call) {
+        self.digest.event(now_ns, node, Happens::Call, &id.0.to_le_bytes());
+        self.trace.say(now_ns, node, || format!("is called ({}): {call:?}", id.0));
+        let life = self.places[node].life;
+        self.happen(now_ns, Event::Call { node, life, id, call: Box::new(call) });
     }
 
     /// An ambush has met its moment.
@@ -628,6 +673,9 @@ impl<'a> Stepped<'a> {
             Ok(host) => {
                 let place = &mut self.places[node];
                 place.life += 1;
+                // Whoever is started again is of the newest version.
+                let is_outdated = place.life == 1 && node < self.scenario.outdated;
+                place.speaks = if is_outdated { wire::VERSION_MIN } else { wire::VERSION_MAX };
                 if self.scenario.losers().contains(&node) {
                     self.lost.extend(place.lived.replace(host.node().life()));
                 }
@@ -703,6 +751,7 @@ impl<'a> Stepped<'a> {
         } else if down * 2 > self.places.len() {
             self.moments.meet(Moment::MajorityDown);
         }
+        self.operator.crash(node, now_ns);
         self.workload.crash(self.scenario, node, now_ns, &mut self.todo);
         self.carry_out_todo(now_ns);
         true
@@ -798,7 +847,8 @@ impl<'a> Stepped<'a> {
 
     fn carry_out(&mut self, now_ns: u64, node: usize, effect: Effect) {
         match effect {
-            Effect::Send { to, message } => self.send(now_ns, node, place_of(to), &message),
+            Effect::Send { to, view, message } => self.send(now_ns, node, place_of(to), view, &message),
+            Effect::Members(_) => {}
             Effect::Reply { id, reply } => self.reply(now_ns, node, id, reply),
             Effect::Read(read) => {
                 let (key, ack) = read.into_parts();
@@ -820,8 +870,12 @@ impl<'a> Stepped<'a> {
             Effect::Note(note) => {
                 self.trace.line(now_ns, node, "note", || (None, format!("notes {note:?}")));
                 let troubles = &self.places[node].troubles;
-                let went_back = self.scenario.relapsed().contains(&node);
-                self.failures.extend(unexpected(node, &note, troubles.is_damaged, went_back));
+                let expected = Expected {
+                    damage: troubles.is_damaged,
+                    relapse: self.scenario.relapsed().contains(&node),
+                    changes: self.scenario.changes_members(),
+                };
+                self.failures.extend(unexpected(node, &note, expected));
                 if matches!(note, Note::CaughtUp { .. })
                     && self.places[node].is_refilling
                     && self.places[node].host.as_ref().is_some_and(|host| host.node().is_ready())
@@ -845,6 +899,12 @@ impl<'a> Stepped<'a> {
             }
         }
         self.trace.say(now_ns, node, || format!("answers call {}: {reply:?}", id.0));
+        if operator::is_operators(id) {
+            if let Some((node, id, call)) = self.operator.reply(id, &reply, now_ns) {
+                self.call(now_ns, node, id, call);
+            }
+            return;
+        }
         self.workload.reply(self.scenario, id, reply, now_ns, &mut self.todo);
         self.carry_out_todo(now_ns);
     }
@@ -854,12 +914,7 @@ impl<'a> Stepped<'a> {
         for todo in todo.drain(..) {
             match todo {
                 Todo::Wake { session, at_ns } => self.agenda.push(at_ns, Event::Wake { session }),
-                Todo::Call { node, id, call } => {
-                    self.digest.event(now_ns, node, Happens::Call, &id.0.to_le_bytes());
-                    self.trace.say(now_ns, node, || format!("is called ({}): {call:?}", id.0));
-                    let life = self.places[node].life;
-                    self.happen(now_ns, Event::Call { node, life, id, call: Box::new(call) });
-                }
+                Todo::Call { node, id, call } => self.call(now_ns, node, id, call),
             }
         }
         self.todo = todo;
@@ -867,10 +922,14 @@ impl<'a> Stepped<'a> {
 
     // --- Messages ------------------------------------------------------------------------------------------------
 
-    fn send(&mut self, now_ns: u64, node: usize, to: usize, message: &godown_core::message::Message) {
+    fn send(&mut self, now_ns: u64, node: usize, to: usize, view: View, message: &Message) {
         let mut frame = self.frames.pop().unwrap_or_default();
         frame.clear();
-        wire::encode(message, &mut frame);
+        let version = self.places[node].speaks.min(self.places[to].speaks);
+        if !wire::encode(version, view, message, &mut frame) {
+            self.moments.meet(Moment::Unsayable);
+            return self.frames.push(frame);
+        }
         self.digest.event(now_ns, node, Happens::Send, &frame[..wire::PREFIX + 4]);
         let fate = self.links.send(now_ns, node, to, frame.len());
         let (is_on, late_ns) = (self.trace.is_on(), self.late_ns);
@@ -938,10 +997,10 @@ impl<'a> Stepped<'a> {
                         format!("n{} takes a message from n{} that was altered on its way", to + 1, from + 1);
                     self.failures.push(Failure::new(Check::Wire, says).on(&[to, from]));
                 }
-                Ok(message) => {
+                Ok((view, message)) => {
                     self.trace.met(now_ns, id, story::Fate::Arrived);
                     let from = node_id(from);
-                    self.input(now_ns, to, Input::Peer { from, message });
+                    self.input(now_ns, to, Input::Peer { from, view, message });
                 }
                 Err(_) if is_altered => {
                     self.moments.meet(Moment::AlteredRefused);
@@ -1101,7 +1160,9 @@ impl<'a> Stepped<'a> {
             return;
         }
         let disk = &self.places[node].disk;
-        for (number, says, is_synced) in held(self.workload.record(), node, disk, &self.layout) {
+        let nodes = self.places.iter().filter_map(|place| place.host.as_ref()).map(Host::node);
+        let Some(layout) = newest(nodes) else { return };
+        for (number, says, is_synced) in held(self.workload.record(), node, disk, layout) {
             self.trace.state(now_ns, node, &key_name(number), says, is_synced);
         }
     }
@@ -1168,7 +1229,7 @@ fn key_of(row: &RowKey) -> Option<godown_core::key::Key> {
 ///
 /// # Errors
 /// [`Check::Wire`]: what a node encodes must be what a node decodes.
-pub(crate) fn decoded(frame: &[u8], blindly: bool) -> Result<godown_core::message::Message, Failure> {
+pub(crate) fn decoded(frame: &[u8], blindly: bool) -> Result<(View, Message), Failure> {
     let broken = |why: String| Failure::new(Check::Wire, why);
     let (prefix, rest) = frame
         .split_first_chunk::<{ wire::PREFIX }>()
@@ -1191,7 +1252,7 @@ pub(crate) fn answered(reply: &Reply) -> Option<Act> {
     match reply {
         Reply::Got { .. } => Some(Act::Read),
         Reply::Stored { .. } => Some(Act::Write),
-        Reply::Listed { .. } | Reply::Failed(_) => None,
+        Reply::Listed { .. } | Reply::Cluster(_) | Reply::Failed(_) => None,
     }
 }
 
@@ -1204,18 +1265,30 @@ pub(crate) fn told(reply: &Reply) -> Vec<u8> {
         }
         Reply::Stored { .. } => vec![2],
         Reply::Listed { keys, more } => vec![3, keys.len() as u8, u8::from(*more)],
+        Reply::Cluster(reply) => format!("5{reply:?}").into_bytes(),
         Reply::Failed(failure) => format!("4{failure}").into_bytes(),
     }
 }
 
+/// What was done to a node, or to its cluster, that it may complain of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) damage: bool,
+    pub(crate) relapse: bool,
+    pub(crate) changes: bool,
+}
+
 /// Notes that nothing that was done to this node gives a reason for.
-pub(crate) fn unexpected(node: usize, note: &Note, is_damaged: bool, went_back: bool) -> Option<Failure> {
+pub(crate) fn unexpected(node: usize, note: &Note, expected: Expected) -> Option<Failure> {
     let is_expected = match note {
-        Note::CaughtUp { .. } | Note::DriftRefused { .. } => true,
-        Note::Damaged { reason, .. } => reason == READ_FAILED || is_damaged,
+        Note::CaughtUp { .. } | Note::DriftRefused { .. } | Note::Relayout { .. } | Note::Dropped { .. } => {
+            true
+        }
+        Note::Damaged { reason, .. } => reason == READ_FAILED || expected.damage,
         Note::ScanFailed { reason } => reason == READ_FAILED,
         Note::WriteFailed { reason } => reason == DISK_FULL,
-        Note::WentBack { .. } => went_back,
+        Note::WentBack { .. } => expected.relapse,
+        Note::Stranger { .. } | Note::NotAMember { .. } => expected.changes,
         _ => false,
     };
     (!is_expected).then(|| Failure::new(Check::Noted, format!("n{} notes {note:?}", node + 1)).on(&[node]))

@@ -95,7 +95,7 @@ impl Troubles {
     ) -> Begun {
         let permille = u32::try_from(fault.amount).unwrap_or(1_000);
         match fault.kind {
-            Kind::Crash | Kind::Wipe => return Begun::Crash,
+            Kind::Crash | Kind::Wipe | Kind::Remove | Kind::Replace => return Begun::Crash,
             Kind::Stop => return Begun::Stop,
             Kind::Pause => return Begun::Pause,
             Kind::Sluggish => {
@@ -140,7 +140,12 @@ impl Troubles {
     pub(crate) fn end(&mut self, place: usize, fault: &Fault, disk: &mut Disk) -> Over {
         let permille = u32::try_from(fault.amount).unwrap_or(1_000);
         match fault.kind {
-            Kind::Crash | Kind::Stop | Kind::AmbushRead | Kind::AmbushWrite => {
+            Kind::Crash
+            | Kind::Stop
+            | Kind::AmbushRead
+            | Kind::AmbushWrite
+            | Kind::Remove
+            | Kind::Replace => {
                 return Over::Restart;
             }
             Kind::Wipe => return Over::Replace(Disk::default(), Moment::Wiped),
