@@ -50,8 +50,6 @@ const EAGER_TIMES: u32 = 8;
 pub struct Record {
     /// The layouts in force, oldest first; none before the node belongs to a cluster.
     pub layouts: Vec<Layout>,
-    /// The lives in which the founders founded the cluster; kept while its first layout is the only one.
-    pub founders: BTreeMap<NodeId, Life>,
     /// How far this node has followed.
     pub progress: Progress,
     /// The first epoch that this node may vote on.
@@ -102,7 +100,6 @@ enum Stage {
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 struct Heard {
-    life: Life,
     member: Member,
 }
 
@@ -354,7 +351,7 @@ impl Cluster {
             cx.send(from, Message::Hail { member, life, wants_answer: false });
         }
         if member.id == from && cx.config.members.binary_search(&from).is_ok() {
-            self.heard.insert(from, Heard { life, member });
+            self.heard.insert(from, Heard { member: Member { life, ..member } });
         }
         let me = cx.me();
         let is_first = cx.config.members.first() == Some(&me);
@@ -367,17 +364,13 @@ impl Cluster {
     /// Founds the cluster of the nodes that were listed, all of which are new.
     fn found(&mut self, cx: &mut Cx<'_>) {
         let mut members: Vec<Member> = self.heard.values().map(|heard| heard.member.clone()).collect();
-        members.push(cx.config.me.clone());
-        let mut founders: BTreeMap<NodeId, Life> =
-            self.heard.iter().map(|(&node, heard)| (node, heard.life)).collect();
-        founders.insert(cx.me(), cx.life);
+        members.push(Member { life: cx.life, ..cx.config.me.clone() });
         let (partitions, wanted) = (cx.config.partitions, cx.config.replicas);
         match Layout::first(ClusterId(cx.life.0), members, partitions, wanted) {
             Ok(layout) => {
                 sometimes!(cx.shared.moments, ClusterFounded);
                 self.record = Record {
                     layouts: Vec::from([layout]),
-                    founders,
                     progress: Progress { ack: 1, synced: 1, sync_ack: 1 },
                     voter_from: 2,
                     vote: Vote::default(),
@@ -407,18 +400,17 @@ impl Cluster {
             return self.complain(cx, from, Note::OtherCluster { by: from });
         }
         let epoch = newest.epoch();
-        // Who has not started again since the founding has forgotten no vote. Anybody else may have voted on the next
+        // Who has not started again since it was new has forgotten no vote. Anybody else may have voted on the next
         // epoch, and may have promised to read by the newest.
-        let is_founder = epoch == 1 && state.founders.get(&cx.me()) == Some(&cx.life);
-        sometimes!(cx.shared.moments, LayoutAdopted, !is_founder);
-        let is_voter = is_founder || planted!(cx.shared.plants, ForgottenVoteCast);
-        let followed = if is_founder { 1 } else { 0 };
+        let is_new = newest.member(cx.me()).is_some_and(|member| member.life == cx.life);
+        sometimes!(cx.shared.moments, LayoutAdopted, !is_new);
+        let is_voter = is_new || planted!(cx.shared.plants, ForgottenVoteCast);
+        let followed = if is_new && epoch == 1 { 1 } else { 0 };
         self.record = Record {
             progress: Progress { ack: followed, synced: followed, sync_ack: epoch },
             voter_from: if is_voter { epoch + 1 } else { epoch + 2 },
             vote: Vote::default(),
             layouts: state.layouts,
-            founders: state.founders,
         };
         self.progress = state.progress;
         self.staged = state.staged;
@@ -466,7 +458,6 @@ impl Cluster {
     fn state(&self) -> ClusterState {
         ClusterState {
             layouts: self.landed.layouts.clone(),
-            founders: self.landed.founders.clone(),
             progress: self.told(),
             staged: self.staged.clone(),
         }
@@ -569,7 +560,6 @@ impl Cluster {
 
     /// A newer layout than before is the newest.
     fn turn(&mut self) {
-        self.record.founders.clear();
         self.staged = Staged::default();
         let members = self.record.layouts.iter().flat_map(Layout::members);
         let nodes: BTreeSet<NodeId> = members.map(|member| member.id).collect();
@@ -969,7 +959,6 @@ impl Proposal {
 pub(crate) fn fixed(config: &crate::config::Config) -> Record {
     Record {
         layouts: Vec::from([Layout::fixed(&config.members, config.partitions, config.replicas)]),
-        founders: BTreeMap::new(),
         progress: Progress { ack: 1, synced: 1, sync_ack: 1 },
         voter_from: 2,
         vote: Vote::default(),

@@ -209,18 +209,18 @@ impl From<FrozenKey> for Key {
     }
 }
 
-/// Id, name, address, zone, weight.
-pub(crate) type FrozenMember = (u64, String, String, String, u32);
+/// Id, name, address, zone, weight, life.
+pub(crate) type FrozenMember = (u64, String, String, String, u32, u128);
 
 pub(crate) fn freeze_member(member: &Member) -> FrozenMember {
-    let Member { id, name, address, zone, weight } = member.clone();
-    (id.0, name, address, zone, weight)
+    let Member { id, name, address, zone, weight, life } = member.clone();
+    (id.0, name, address, zone, weight, life.0)
 }
 
 /// None when a text is longer than any that is ever sent.
-pub(crate) fn thaw_member((id, name, address, zone, weight): FrozenMember) -> Option<Member> {
+pub(crate) fn thaw_member((id, name, address, zone, weight, life): FrozenMember) -> Option<Member> {
     let fits = [&name, &address, &zone].iter().all(|text| text.len() <= crate::config::MEMBER_TEXT_MAX);
-    fits.then_some(Member { id: NodeId(id), name, address, zone, weight })
+    fits.then_some(Member { id: NodeId(id), name, address, zone, weight, life: Life(life) })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -306,7 +306,6 @@ pub(crate) const fn thaw_ballot((round, by): FrozenBallot) -> Ballot {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct FrozenRecord {
     layouts: Vec<FrozenLayout>,
-    founders: Vec<(u64, u128)>,
     progress: FrozenProgress,
     voter_from: u64,
     vote_epoch: u64,
@@ -320,7 +319,6 @@ impl From<&Record> for FrozenRecord {
         let accepted = accepted.as_ref();
         Self {
             layouts: record.layouts.iter().map(FrozenLayout::from).collect(),
-            founders: record.founders.iter().map(|(node, life)| (node.0, life.0)).collect(),
             progress: freeze_progress(record.progress),
             voter_from: record.voter_from,
             vote_epoch: *epoch,
@@ -340,7 +338,6 @@ impl FrozenRecord {
         let vote = Vote { epoch: self.vote_epoch, promised: thaw_ballot(self.promised), accepted };
         Some(Record {
             layouts: thaw_layouts(self.layouts)?,
-            founders: self.founders.into_iter().map(|(node, life)| (NodeId(node), Life(life))).collect(),
             progress: thaw_progress(self.progress),
             voter_from: self.voter_from,
             vote,

@@ -292,8 +292,6 @@ impl Staged {
 pub struct ClusterState {
     /// The layouts in force, oldest first.
     pub layouts: Vec<Layout>,
-    /// The lives in which the founders founded it, while its first layout is the only one.
-    pub founders: BTreeMap<NodeId, Life>,
     /// How far each node has followed.
     pub progress: BTreeMap<NodeId, Progress>,
     /// What is staged.

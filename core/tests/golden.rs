@@ -59,6 +59,7 @@ fn layout() -> Layout {
         address: format!("10.0.0.{id}:7000"),
         zone: "a".into(),
         weight: 100,
+        life: Life(5),
     };
     Layout::first(ClusterId(77), vec![member(1), member(2)], 4, 3).expect("a layout")
 }
@@ -77,7 +78,6 @@ fn news() -> Vec<(String, Message)> {
     let progress = Progress { ack: 5, synced: 4, sync_ack: 3 };
     let state = ClusterState {
         layouts: vec![layout(), layout().next(&[Change::Join(member.clone())]).expect("a layout")],
-        founders: [(NodeId(1), Life(7))].into(),
         progress: [(NodeId(1), progress)].into(),
         staged: Staged { epoch: 2, version: 6, by: NodeId(2), changes },
     };

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use godown_core::causal::Context;
 use godown_core::id::CallId;
 use godown_core::input::{Call, Reply, Wish};
-use godown_core::message::{Change, Value};
+use godown_core::message::{Change, Failure as Failed, Value};
 
 use crate::check::{Check, Failure};
 use crate::record::{Act, End, Listing, Op, Record};
@@ -88,6 +88,8 @@ pub struct Workload {
     processes: u64,
     calls: u64,
     slack_ns: u64,
+    /// Copies of each key, when a node has said that they are not as many as the scenario wants.
+    copies: Option<usize>,
     stopped: bool,
     record: Record,
     failures: Vec<Failure>,
@@ -125,6 +127,7 @@ impl Workload {
             sessions,
             calls: 0,
             slack_ns,
+            copies: None,
             stopped: false,
             record: Record::new(keys),
             failures: Vec::new(),
@@ -287,6 +290,10 @@ impl Workload {
                 self.next(scenario, session, now_ns, todo);
             }
             (Reply::Failed(failure), act) => {
+                if let Failed::BadQuorum { replicas, .. } = failure {
+                    // The auditor asks all that there are.
+                    self.copies = Some(usize::from(replicas).max(1));
+                }
                 // A read that failed has changed nothing, whatever the reason.
                 let is_certain = failure.is_certain() || act == Act::Read;
                 let end = if is_certain { End::Fail(failure) } else { End::Unknown(Some(failure)) };
@@ -399,7 +406,7 @@ impl Workload {
         state.is_again = again.is_some();
         let (call, op, timeout_ns) = match (&mut state.script, again) {
             (Script::Audit { key }, _) => {
-                let (key, all) = (*key, scenario.replicas);
+                let (key, all) = (*key, self.copies.unwrap_or(scenario.replicas));
                 let op = self.begin(session, Act::Read, key, all, now_ns, Vec::new());
                 let wish = wish(Some(all), None);
                 let call = Call::Get { key: Scenario::key(self.record.keys()[key]), wish };

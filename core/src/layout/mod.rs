@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use self::assign::{Previous, Seat, assign, rank};
 use crate::config::{MEMBERS_MAX, WEIGHT_MAX};
-use crate::id::{ClusterId, NodeId};
+use crate::id::{ClusterId, Life, NodeId};
 use crate::key::{Key, Partition};
 
 /// A node that belongs to a cluster, and what placement and connections need to know of it.
@@ -34,13 +34,23 @@ pub struct Member {
     pub zone: String,
     /// Its share of the load beside the others', 1 to [`WEIGHT_MAX`].
     pub weight: u32,
+    /// The life in which it was new, and came to belong to the cluster; nobody's when that is not known. As long as it
+    /// lives that life it has forgotten nothing.
+    pub life: Life,
 }
 
 impl Member {
     /// A member without an address, in the nameless zone, with the usual weight.
     #[must_use]
     pub fn plain(id: NodeId) -> Self {
-        Self { id, name: format!("{id}"), address: String::new(), zone: String::new(), weight: 100 }
+        Self {
+            id,
+            name: format!("{id}"),
+            address: String::new(),
+            zone: String::new(),
+            weight: 100,
+            life: Life::default(),
+        }
     }
 }
 
@@ -244,7 +254,10 @@ impl Layout {
                     gone.insert(*old);
                     seats.insert(*old, new.id);
                 }
-                Change::Set(member) => _ = members.insert(member.id, member.clone()),
+                Change::Set(member) => {
+                    let life = members[&member.id].life;
+                    members.insert(member.id, Member { life, ..member.clone() });
+                }
             }
         }
         let is_lost =
@@ -361,6 +374,7 @@ impl Layout {
         for member in &self.members {
             hash.update(&member.id.0.to_le_bytes());
             hash.update(&member.weight.to_le_bytes());
+            hash.update(&member.life.0.to_le_bytes());
         }
         hash.update(&self.cluster.0.to_le_bytes());
         for number in [self.epoch, self.previous, u64::from(self.partitions), self.wanted as u64] {
@@ -568,6 +582,7 @@ mod tests {
             changed(|parts| parts.members[0].zone = "a".into()),
             changed(|parts| parts.members[0].name = "a".into()),
             changed(|parts| parts.members[0].weight = 7),
+            changed(|parts| parts.members[0].life = Life(7)),
             changed(|parts| parts.table.swap(0, 1)),
         ];
         let count = hashes.len();

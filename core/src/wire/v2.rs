@@ -71,8 +71,8 @@ type AcceptedBody = (FrozenOp, Result<(), FrozenVoteRefusal>);
 
 /// Oldest, reads, newest.
 type FrozenView = (u64, u64, u64);
-/// Layouts, founders, progress, staged.
-type FrozenState = (Vec<FrozenLayout>, Vec<(u64, u128)>, Vec<(u64, FrozenProgress)>, FrozenStaged);
+/// Layouts, progress, staged.
+type FrozenState = (Vec<FrozenLayout>, Vec<(u64, FrozenProgress)>, FrozenStaged);
 /// Epoch, version, by, changes.
 type FrozenStaged = (u64, u64, u64, Vec<FrozenLayoutChange>);
 
@@ -496,18 +496,17 @@ fn thaw_failure(failure: FrozenFailure) -> Option<Failure> {
 }
 
 fn freeze_state(state: &ClusterState) -> FrozenState {
-    let ClusterState { layouts, founders, progress, staged } = state;
+    let ClusterState { layouts, progress, staged } = state;
     let changes = staged.changes.iter().map(FrozenLayoutChange::from).collect();
     (
         layouts.iter().map(FrozenLayout::from).collect(),
-        founders.iter().map(|(node, life)| (node.0, life.0)).collect(),
         progress.iter().map(|(node, progress)| (node.0, freeze_progress(*progress))).collect(),
         (staged.epoch, staged.version, staged.by.0, changes),
     )
 }
 
 /// None for what no node ever says.
-fn thaw_state((layouts, founders, progress, staged): FrozenState) -> Option<ClusterState> {
+fn thaw_state((layouts, progress, staged): FrozenState) -> Option<ClusterState> {
     let (epoch, version, by, changes) = staged;
     if changes.len() > crate::config::CHANGES_MAX {
         return None;
@@ -515,7 +514,6 @@ fn thaw_state((layouts, founders, progress, staged): FrozenState) -> Option<Clus
     let changes = changes.into_iter().map(FrozenLayoutChange::thaw).collect::<Option<_>>()?;
     Some(ClusterState {
         layouts: thaw_layouts(layouts)?,
-        founders: founders.into_iter().map(|(node, life)| (NodeId(node), Life(life))).collect(),
         progress: progress.into_iter().map(|(node, told)| (NodeId(node), thaw_progress(told))).collect(),
         staged: Staged { epoch, version, by: NodeId(by), changes },
     })

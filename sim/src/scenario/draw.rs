@@ -164,7 +164,10 @@ fn change_members(rng: &mut Rng, weather: &Weather, scenario: &mut Scenario) {
     }
     scenario.faults.sort_by_key(|fault| fault.at_ns);
     settle(&mut scenario.faults, nodes);
-    let leaves_enough = scenario.members_min() >= 2 && (weather.is_reckless || scenario.excess().is_none());
+    // Layouts are decided by a majority, and whoever has lost its disk does not vote on the next one.
+    let (members, losers) = (scenario.members_min(), scenario.losers().len());
+    let can_decide = members >= 2 && 2 * losers < members;
+    let leaves_enough = can_decide && (weather.is_reckless || scenario.excess().is_none());
     if !leaves_enough {
         *scenario = before;
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use godown_core::id::CallId;
+use godown_core::id::{CallId, Life};
 use godown_core::input::{Call, ClusterCall, ClusterReply, Reply, Wish};
 use godown_core::layout::{Change, Layout, LayoutError, Member};
 use godown_core::message::{ClusterRefusal, Failure};
@@ -43,9 +43,18 @@ pub(crate) const fn is_operators(id: CallId) -> bool {
 
 impl Operator {
     /// Takes on what a fault asks for, if it asks for anything.
-    pub(crate) fn take_on(&mut self, scenario: &Scenario, place: usize, fault: &Fault, now_ns: u64) {
-        let member =
-            |node: usize| scenario.settings(node).map_or(Member::plain(node_id(node)), |at| at.me.clone());
+    pub(crate) fn take_on(
+        &mut self,
+        scenario: &Scenario,
+        place: usize,
+        fault: &Fault,
+        now_ns: u64,
+        life: impl Fn(usize) -> Life,
+    ) {
+        let member = |node: usize| {
+            let plain = Member::plain(node_id(node));
+            Member { life: life(node), ..scenario.settings(node).map_or(plain, |at| at.me.clone()) }
+        };
         let first = |nodes: &[usize]| nodes.first().copied().unwrap_or(0);
         let node = first(&fault.nodes);
         let change = match fault.kind {
@@ -110,11 +119,16 @@ impl Operator {
                 ClusterReply::Applied { .. } | ClusterReply::Repairing => return None,
             },
             Reply::Failed(Failure::Cluster(refusal)) => {
-                if let ClusterRefusal::Layout(LayoutError::LastCopy { .. } | LayoutError::Empty) =
-                    refusal.as_ref()
-                {
-                    // The operator has been told why, and leaves it.
-                    self.tasks.remove(place);
+                match (refusal.as_ref(), &task.change) {
+                    (ClusterRefusal::Layout(LayoutError::LastCopy { .. } | LayoutError::Empty), _) => {
+                        // The operator has been told why, and leaves it.
+                        self.tasks.remove(place);
+                    }
+                    (ClusterRefusal::Layout(LayoutError::Taken(_)), Change::Replace { old, .. }) => {
+                        // The one that was to take the place is a member by now.
+                        task.change = Change::Remove { node: *old, force: false };
+                    }
+                    _ => {}
                 }
                 return None;
             }

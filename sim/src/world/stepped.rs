@@ -530,7 +530,13 @@ impl<'a> Stepped<'a> {
         self.digest.event(now_ns, place, Happens::Begin, &[]);
         self.trace.begin(now_ns, place, fault, self.scenario.nodes());
         self.links.begin(place, fault);
-        self.operator.take_on(self.scenario, place, fault, now_ns);
+        let places = &self.places;
+        // Whoever is new now is known by its life; a node that is down is not.
+        let life = |node: usize| {
+            let host = places[node].host.as_ref().map(Host::node);
+            host.filter(|node| node.layouts().newest().is_none()).map_or(Life::default(), |node| node.life())
+        };
+        self.operator.take_on(self.scenario, place, fault, now_ns, life);
         self.operate_later(now_ns);
         if fault.kind.is_ambush() {
             self.ambushes.push(place);
