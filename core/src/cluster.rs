@@ -96,11 +96,14 @@ enum Stage {
     Decided { layout: Layout },
 }
 
-/// What others have told a node that belongs to no cluster.
-#[derive(Debug)]
+/// What another has told a node that belongs to no cluster.
+#[derive(Debug, Default)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 struct Heard {
-    member: Member,
+    /// The life in which it was new when it said so last.
+    life: Life,
+    /// What it answered to this node's own hail.
+    answer: Option<Member>,
 }
 
 /// This node's membership.
@@ -207,8 +210,7 @@ impl Cluster {
             let me = cx.me();
             let missing = cx.config.members.iter().copied().filter(|node| *node != me);
             for node in missing.collect::<Vec<_>>() {
-                let hail = Message::Hail { member: cx.config.me.clone(), life: cx.life, wants_answer: true };
-                cx.send(node, hail);
+                self.hail(cx, node, Life::default());
             }
         } else if let Some(to) = self.partner(cx) {
             let digest = self.digest();
@@ -331,6 +333,11 @@ impl Cluster {
         }
     }
 
+    fn hail(&self, cx: &mut Cx<'_>, to: NodeId, answers: Life) {
+        let (member, life) = (cx.config.me.clone(), cx.life);
+        cx.send(to, Message::Hail { member, life, answers });
+    }
+
     // --- Founding and joining --------------------------------------------------------------------------------------
 
     /// A node that belongs to no cluster says so.
@@ -340,22 +347,25 @@ impl Cluster {
         from: NodeId,
         member: Member,
         life: Life,
-        wants_answer: bool,
+        answers: Life,
     ) {
         if !self.landed.layouts.is_empty() {
             // Whoever is a member and has forgotten is told; so is who was one.
             return self.tell(cx, from, false);
         }
-        if wants_answer {
-            let (member, life) = (cx.config.me.clone(), cx.life);
-            cx.send(from, Message::Hail { member, life, wants_answer: false });
+        if answers == Life::default() {
+            self.hail(cx, from, life);
         }
         if member.id == from && cx.config.members.binary_search(&from).is_ok() {
-            self.heard.insert(from, Heard { member: Member { life, ..member } });
+            // Only an answer says that the other is new now; what asks may have been on its way for long.
+            let is_answer = answers == cx.life || planted!(cx.shared.plants, OldHailTaken);
+            let heard = self.heard.entry(from).or_default();
+            (heard.life, heard.answer) = (life, is_answer.then_some(member).or(heard.answer.take()));
         }
         let me = cx.me();
         let is_first = cx.config.members.first() == Some(&me);
-        let has_all = cx.config.members.iter().all(|node| *node == me || self.heard.contains_key(node));
+        let is_new = |node| self.heard.get(node).is_some_and(|heard| heard.answer.is_some());
+        let has_all = cx.config.members.iter().all(|node| *node == me || is_new(node));
         if is_first && has_all && self.record.layouts.is_empty() {
             self.found(cx);
         }
@@ -363,7 +373,11 @@ impl Cluster {
 
     /// Founds the cluster of the nodes that were listed, all of which are new.
     fn found(&mut self, cx: &mut Cx<'_>) {
-        let mut members: Vec<Member> = self.heard.values().map(|heard| heard.member.clone()).collect();
+        let answers = self.heard.values().filter_map(|heard| {
+            let member = heard.answer.clone()?;
+            Some(Member { life: heard.life, ..member })
+        });
+        let mut members: Vec<Member> = answers.collect();
         members.push(Member { life: cx.life, ..cx.config.me.clone() });
         let (partitions, wanted) = (cx.config.partitions, cx.config.replicas);
         match Layout::first(ClusterId(cx.life.0), members, partitions, wanted) {
@@ -393,8 +407,15 @@ impl Cluster {
     /// Takes the layouts of a cluster that this node belongs to and does not know of.
     fn adopt(&mut self, cx: &mut Cx<'_>, from: NodeId, state: ClusterState) {
         let Some(newest) = state.layouts.last() else { return };
-        if newest.member(cx.me()).is_none() {
+        // One that is to leave again is awaited, too.
+        if !Layouts::new(state.layouts.clone(), 0).has(cx.me()) {
             return self.complain(cx, from, Note::NotAMember { by: from });
+        }
+        // Who was new in a later life than the one in which it founded this has lost it, and may found another.
+        let is_lost = |heard: &Heard| ClusterId(heard.life.0) != newest.cluster();
+        let is_founder = newest.members().first().is_some_and(|first| first.id == from);
+        if newest.epoch() == 1 && is_founder && self.heard.get(&from).is_some_and(is_lost) {
+            return;
         }
         if newest.partition_count() != cx.config.partitions {
             return self.complain(cx, from, Note::OtherCluster { by: from });
@@ -471,8 +492,7 @@ impl Cluster {
     /// Somebody's fingerprint.
     pub(crate) fn on_gossip(&mut self, cx: &mut Cx<'_>, from: NodeId, digest: u64) {
         if self.landed.layouts.is_empty() {
-            let (member, life) = (cx.config.me.clone(), cx.life);
-            return cx.send(from, Message::Hail { member, life, wants_answer: false });
+            return self.hail(cx, from, Life(u128::MAX));
         }
         if digest != self.digest() {
             self.tell(cx, from, true);

@@ -152,8 +152,8 @@ pub enum Message {
         member: Member,
         /// In which life.
         life: Life,
-        /// Whether the other, if it is as new, should say the same.
-        wants_answer: bool,
+        /// The life of the node whose hail this answers; nobody's when it asks for an answer itself.
+        answers: Life,
     },
     /// One number for what all members must come to agree on.
     Gossip {

@@ -690,7 +690,9 @@ impl Node {
                 self.sync.hasten(cx);
             }
         }
-        let others: Vec<NodeId> = self.layout.nodes().iter().copied().filter(|&node| node != me).collect();
+        // Whoever does not belong to the others probes nobody.
+        let nodes = self.layout.nodes().iter().copied();
+        let others: Vec<NodeId> = nodes.filter(|&node| node != me && self.layout.has(me)).collect();
         self.probe(now, fx, |swim, acts| swim.set_members(now.mono, &others, acts));
     }
 
@@ -978,9 +980,9 @@ impl Node {
     ) -> Option<Message> {
         let cx = &mut with_cx!(self, now, fx);
         match message {
-            Message::Hail { member, life, wants_answer } => {
+            Message::Hail { member, life, answers } => {
                 self.peers.learn(from, life);
-                self.cluster.on_hail(cx, from, member, life, wants_answer);
+                self.cluster.on_hail(cx, from, member, life, answers);
             }
             Message::Gossip { digest } => self.cluster.on_gossip(cx, from, digest),
             Message::State { state, wants_answer } => self.cluster.on_state(cx, from, *state, wants_answer),

@@ -86,7 +86,7 @@ fn news() -> Vec<(String, Message)> {
         [VoteRefusal::Outvoted { by: ballot }, VoteRefusal::Decided { newest: 9 }, VoteRefusal::NoVoter];
     let mut news: Vec<(String, Message)> = vec![
         ("probed: other view".into(), Message::Probed { op: OP, outcome: Probed::OtherView }),
-        ("hail".into(), Message::Hail { member, life: Life(7), wants_answer: true }),
+        ("hail".into(), Message::Hail { member, life: Life(7), answers: Life(8) }),
         ("gossip".into(), Message::Gossip { digest: 1 << 50 }),
         ("state".into(), Message::State { state: state.into(), wants_answer: true }),
         ("prepare".into(), Message::Prepare { op: OP, epoch: 6, ballot }),

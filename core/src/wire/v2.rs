@@ -62,7 +62,7 @@ type PullBody = (FrozenOp, u16, Option<FrozenKey>);
 type PageBody = (FrozenOp, Result<FrozenPage, FrozenRefusal>);
 type ListBody = (FrozenOp, u16, u16, Option<FrozenKey>, u32);
 type ListedBody = (FrozenOp, Result<FrozenListed, FrozenRefusal>);
-type HailBody = (FrozenMember, u128, bool);
+type HailBody = (FrozenMember, u128, u128);
 type StateBody = (FrozenState, bool);
 type PrepareBody = (FrozenOp, u64, FrozenBallot);
 type PromiseBody = (FrozenOp, Result<Option<(FrozenBallot, FrozenLayout)>, FrozenVoteRefusal>);
@@ -193,8 +193,8 @@ fn encode_message(message: &Message) -> (u8, Vec<u8>) {
             let outcome = outcome.as_ref().map(listed).map_err(freeze_refusal);
             (LISTED, frozen::encode::<ListedBody>(&((*op).into(), outcome)))
         }
-        Message::Hail { member, life, wants_answer } => {
-            (HAIL, frozen::encode::<HailBody>(&(freeze_member(member), life.0, *wants_answer)))
+        Message::Hail { member, life, answers } => {
+            (HAIL, frozen::encode::<HailBody>(&(freeze_member(member), life.0, answers.0)))
         }
         Message::Gossip { digest } => (GOSSIP, frozen::encode(digest)),
         Message::State { state, wants_answer } => {
@@ -306,9 +306,9 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
             Message::Listed { op: op.into(), outcome: outcome.map(listed).map_err(thaw_refusal) }
         }
         HAIL => {
-            let (member, life, wants_answer): HailBody = read(kind, body)?;
+            let (member, life, answers): HailBody = read(kind, body)?;
             let member = thaw_member(member).ok_or(DecodeError::Body(kind))?;
-            Message::Hail { member, life: Life(life), wants_answer }
+            Message::Hail { member, life: Life(life), answers: Life(answers) }
         }
         GOSSIP => Message::Gossip { digest: read(kind, body)? },
         STATE => {
