@@ -48,6 +48,8 @@ const EAGER_TIMES: u32 = 8;
 /// What is on disk of a node's membership.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
+    /// The first life over this store.
+    pub store: Life,
     /// The layouts in force, oldest first; none before the node belongs to a cluster.
     pub layouts: Vec<Layout>,
     /// How far this node has followed.
@@ -127,6 +129,8 @@ pub(crate) struct Cluster {
     staged: Staged,
     proposal: Option<Proposal>,
     eager: u32,
+    /// The highest round of any ballot that this node has met.
+    round: u64,
     gossip_at: Option<Mono>,
     /// Nodes of other clusters, or with other layouts, that were complained of.
     complained: BTreeSet<NodeId>,
@@ -146,6 +150,7 @@ impl Cluster {
             staged: Staged::default(),
             proposal: None,
             eager: 0,
+            round: 0,
             gossip_at: None,
             complained: BTreeSet::new(),
         }
@@ -164,6 +169,11 @@ impl Cluster {
         } else {
             self.progress.get(&node).copied().unwrap_or_default()
         }
+    }
+
+    /// The first life over this store.
+    pub(crate) const fn store(&self) -> Life {
+        self.record.store
     }
 
     /// What is staged.
@@ -196,6 +206,9 @@ impl Cluster {
 
     /// The first input has come.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        if self.record.store == Life::default() {
+            self.record.store = cx.life;
+        }
         if self.record.layouts.is_empty() && cx.config.members.len() == 1 {
             self.found(cx);
         }
@@ -206,7 +219,9 @@ impl Cluster {
     pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
         self.save(cx);
         self.retry(cx);
-        if self.record.layouts.is_empty() {
+        if self.record.layouts.is_empty() && self.landed.store == Life::default() {
+            // A store that knows nothing of itself could be taken for one that was lost.
+        } else if self.record.layouts.is_empty() {
             let me = cx.me();
             let missing = cx.config.members.iter().copied().filter(|node| *node != me);
             for node in missing.collect::<Vec<_>>() {
@@ -334,8 +349,10 @@ impl Cluster {
     }
 
     fn hail(&self, cx: &mut Cx<'_>, to: NodeId, answers: Life) {
-        let (member, life) = (cx.config.me.clone(), cx.life);
-        cx.send(to, Message::Hail { member, life, answers });
+        if self.landed.store != Life::default() {
+            let member = Member { store: self.landed.store, ..cx.config.me.clone() };
+            cx.send(to, Message::Hail { member, life: cx.life, answers });
+        }
     }
 
     // --- Founding and joining --------------------------------------------------------------------------------------
@@ -373,17 +390,14 @@ impl Cluster {
 
     /// Founds the cluster of the nodes that were listed, all of which are new.
     fn found(&mut self, cx: &mut Cx<'_>) {
-        let answers = self.heard.values().filter_map(|heard| {
-            let member = heard.answer.clone()?;
-            Some(Member { life: heard.life, ..member })
-        });
-        let mut members: Vec<Member> = answers.collect();
-        members.push(Member { life: cx.life, ..cx.config.me.clone() });
+        let mut members: Vec<Member> = self.heard.values().filter_map(|heard| heard.answer.clone()).collect();
+        members.push(Member { store: self.record.store, ..cx.config.me.clone() });
         let (partitions, wanted) = (cx.config.partitions, cx.config.replicas);
         match Layout::first(ClusterId(cx.life.0), members, partitions, wanted) {
             Ok(layout) => {
                 sometimes!(cx.shared.moments, ClusterFounded);
                 self.record = Record {
+                    store: self.record.store,
                     layouts: Vec::from([layout]),
                     progress: Progress { ack: 1, synced: 1, sync_ack: 1 },
                     voter_from: 2,
@@ -399,7 +413,7 @@ impl Cluster {
     /// Nodes that know no layouts are at work: this one goes on with the fixed list, as they do.
     pub(crate) fn on_fixed(&mut self, cx: &mut Cx<'_>) {
         if self.record.layouts.is_empty() && cx.config.members.len() > 1 {
-            self.record = fixed(cx.config);
+            self.record = Record { store: self.record.store, ..fixed(cx.config) };
             self.save(cx);
         }
     }
@@ -421,13 +435,14 @@ impl Cluster {
             return self.complain(cx, from, Note::OtherCluster { by: from });
         }
         let epoch = newest.epoch();
-        // Who has not started again since it was new has forgotten no vote. Anybody else may have voted on the next
+        // Who has the store with which it was new has forgotten no vote. Anybody else may have voted on the next
         // epoch, and may have promised to read by the newest.
-        let is_new = newest.member(cx.me()).is_some_and(|member| member.life == cx.life);
+        let is_new = newest.member(cx.me()).is_some_and(|member| member.store == self.record.store);
         sometimes!(cx.shared.moments, LayoutAdopted, !is_new);
         let is_voter = is_new || planted!(cx.shared.plants, ForgottenVoteCast);
         let followed = if is_new && epoch == 1 { 1 } else { 0 };
         self.record = Record {
+            store: self.record.store,
             progress: Progress { ack: followed, synced: followed, sync_ack: epoch },
             voter_from: if is_voter { epoch + 1 } else { epoch + 2 },
             vote: Vote::default(),
@@ -724,7 +739,8 @@ impl Cluster {
         let op = cx.op(n);
         let Some(proposal) = &mut self.proposal else { return };
         proposal.n = n;
-        proposal.ballot.round = proposal.ballot.round.max(round) + 1;
+        self.round = self.round.max(round).max(self.record.vote.promised.round) + 1;
+        proposal.ballot.round = self.round;
         proposal.tally = Tally::new(proposal.voters.len(), proposal.voters.len() / 2 + 1);
         proposal.stage = Stage::Preparing { accepted: None };
         let (epoch, ballot) = (proposal.layout.epoch(), proposal.ballot);
@@ -801,6 +817,9 @@ impl Cluster {
         op: OpId,
         outcome: Result<Option<(Ballot, Box<Layout>)>, VoteRefusal>,
     ) {
+        if let Err(VoteRefusal::Outvoted { by }) = &outcome {
+            self.round = self.round.max(by.round);
+        }
         let Some(proposal) = self.awaited(cx, from, op) else { return };
         let Stage::Preparing { accepted } = &mut proposal.stage else { return };
         if let Ok(Some((ballot, layout))) = &outcome
@@ -875,7 +894,7 @@ impl Cluster {
             return;
         }
         sometimes!(cx.shared.moments, Outvoted);
-        let pause = cx.config.gossip_every / EAGER_TIMES;
+        let pause = (cx.config.gossip_every / EAGER_TIMES).min(cx.config.timeout / 8);
         let at = cx.now.mono.after(pause / 4 + cx.jitter(pause));
         proposal.stage = Stage::Waiting { at };
         cx.shared.timers.set(at, Timer::Proposal);
@@ -978,6 +997,7 @@ impl Proposal {
 /// The record of a store whose version knew no layouts.
 pub(crate) fn fixed(config: &crate::config::Config) -> Record {
     Record {
+        store: Life::default(),
         layouts: Vec::from([Layout::fixed(&config.members, config.partitions, config.replicas)]),
         progress: Progress { ack: 1, synced: 1, sync_ack: 1 },
         voter_from: 2,

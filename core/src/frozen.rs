@@ -209,18 +209,18 @@ impl From<FrozenKey> for Key {
     }
 }
 
-/// Id, name, address, zone, weight, life.
+/// Id, name, address, zone, weight, store.
 pub(crate) type FrozenMember = (u64, String, String, String, u32, u128);
 
 pub(crate) fn freeze_member(member: &Member) -> FrozenMember {
-    let Member { id, name, address, zone, weight, life } = member.clone();
-    (id.0, name, address, zone, weight, life.0)
+    let Member { id, name, address, zone, weight, store } = member.clone();
+    (id.0, name, address, zone, weight, store.0)
 }
 
 /// None when a text is longer than any that is ever sent.
-pub(crate) fn thaw_member((id, name, address, zone, weight, life): FrozenMember) -> Option<Member> {
+pub(crate) fn thaw_member((id, name, address, zone, weight, store): FrozenMember) -> Option<Member> {
     let fits = [&name, &address, &zone].iter().all(|text| text.len() <= crate::config::MEMBER_TEXT_MAX);
-    fits.then_some(Member { id: NodeId(id), name, address, zone, weight, life: Life(life) })
+    fits.then_some(Member { id: NodeId(id), name, address, zone, weight, store: Life(store) })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -305,6 +305,7 @@ pub(crate) const fn thaw_ballot((round, by): FrozenBallot) -> Ballot {
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct FrozenRecord {
+    store: u128,
     layouts: Vec<FrozenLayout>,
     progress: FrozenProgress,
     voter_from: u64,
@@ -318,6 +319,7 @@ impl From<&Record> for FrozenRecord {
         let Vote { epoch, promised, accepted } = &record.vote;
         let accepted = accepted.as_ref();
         Self {
+            store: record.store.0,
             layouts: record.layouts.iter().map(FrozenLayout::from).collect(),
             progress: freeze_progress(record.progress),
             voter_from: record.voter_from,
@@ -337,6 +339,7 @@ impl FrozenRecord {
         };
         let vote = Vote { epoch: self.vote_epoch, promised: thaw_ballot(self.promised), accepted };
         Some(Record {
+            store: Life(self.store),
             layouts: thaw_layouts(self.layouts)?,
             progress: thaw_progress(self.progress),
             voter_from: self.voter_from,

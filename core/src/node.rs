@@ -313,6 +313,13 @@ impl Node {
         self.life
     }
 
+    /// The first life over this node's store: what a cluster that takes it in is to know it by.
+    #[must_use]
+    pub fn store(&self) -> Life {
+        let store = self.cluster.store();
+        if store == Life::default() { self.life } else { store }
+    }
+
     /// Whether this node answers reads for every partition that it holds.
     #[must_use]
     pub fn is_ready(&self) -> bool {

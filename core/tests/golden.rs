@@ -59,7 +59,7 @@ fn layout() -> Layout {
         address: format!("10.0.0.{id}:7000"),
         zone: "a".into(),
         weight: 100,
-        life: Life(5),
+        store: Life(5),
     };
     Layout::first(ClusterId(77), vec![member(1), member(2)], 4, 3).expect("a layout")
 }

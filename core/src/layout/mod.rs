@@ -34,9 +34,9 @@ pub struct Member {
     pub zone: String,
     /// Its share of the load beside the others', 1 to [`WEIGHT_MAX`].
     pub weight: u32,
-    /// The life in which it was new, and came to belong to the cluster; nobody's when that is not known. As long as it
-    /// lives that life it has forgotten nothing.
-    pub life: Life,
+    /// The first life over its store when it came to belong to the cluster; nobody's when that is not known. Over the
+    /// same store it has forgotten nothing.
+    pub store: Life,
 }
 
 impl Member {
@@ -49,7 +49,7 @@ impl Member {
             address: String::new(),
             zone: String::new(),
             weight: 100,
-            life: Life::default(),
+            store: Life::default(),
         }
     }
 }
@@ -255,8 +255,8 @@ impl Layout {
                     seats.insert(*old, new.id);
                 }
                 Change::Set(member) => {
-                    let life = members[&member.id].life;
-                    members.insert(member.id, Member { life, ..member.clone() });
+                    let store = members[&member.id].store;
+                    members.insert(member.id, Member { store, ..member.clone() });
                 }
             }
         }
@@ -374,7 +374,7 @@ impl Layout {
         for member in &self.members {
             hash.update(&member.id.0.to_le_bytes());
             hash.update(&member.weight.to_le_bytes());
-            hash.update(&member.life.0.to_le_bytes());
+            hash.update(&member.store.0.to_le_bytes());
         }
         hash.update(&self.cluster.0.to_le_bytes());
         for number in [self.epoch, self.previous, u64::from(self.partitions), self.wanted as u64] {
@@ -582,7 +582,7 @@ mod tests {
             changed(|parts| parts.members[0].zone = "a".into()),
             changed(|parts| parts.members[0].name = "a".into()),
             changed(|parts| parts.members[0].weight = 7),
-            changed(|parts| parts.members[0].life = Life(7)),
+            changed(|parts| parts.members[0].store = Life(7)),
             changed(|parts| parts.table.swap(0, 1)),
         ];
         let count = hashes.len();

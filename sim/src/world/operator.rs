@@ -49,11 +49,11 @@ impl Operator {
         place: usize,
         fault: &Fault,
         now_ns: u64,
-        life: impl Fn(usize) -> Life,
+        store: impl Fn(usize) -> Life,
     ) {
         let member = |node: usize| {
             let plain = Member::plain(node_id(node));
-            Member { life: life(node), ..scenario.settings(node).map_or(plain, |at| at.me.clone()) }
+            Member { store: store(node), ..scenario.settings(node).map_or(plain, |at| at.me.clone()) }
         };
         let first = |nodes: &[usize]| nodes.first().copied().unwrap_or(0);
         let node = first(&fault.nodes);

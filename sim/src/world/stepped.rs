@@ -531,12 +531,12 @@ impl<'a> Stepped<'a> {
         self.trace.begin(now_ns, place, fault, self.scenario.nodes());
         self.links.begin(place, fault);
         let places = &self.places;
-        // Whoever is new now is known by its life; a node that is down is not.
-        let life = |node: usize| {
+        // Whoever is new now is known by its store; a node that is down is not.
+        let store = |node: usize| {
             let host = places[node].host.as_ref().map(Host::node);
-            host.filter(|node| node.layouts().newest().is_none()).map_or(Life::default(), |node| node.life())
+            host.filter(|node| node.layouts().newest().is_none()).map_or(Life::default(), |node| node.store())
         };
-        self.operator.take_on(self.scenario, place, fault, now_ns, life);
+        self.operator.take_on(self.scenario, place, fault, now_ns, store);
         self.operate_later(now_ns);
         if fault.kind.is_ambush() {
             self.ambushes.push(place);
