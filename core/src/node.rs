@@ -764,7 +764,19 @@ impl Node {
             let settled = |replica: &Replica| replica.complete && replica.barrier.is_none();
             cx.shared.replicas.get(&partition).is_some_and(settled)
         };
-        let has_synced = cx.layout.newest().is_some_and(|newest| newest.held_by(me).all(has));
+        // What only this node has of its own writes must not go with what it gives up: nobody could ever close the gap.
+        let (life, ended) = (cx.life, &cx.shared.ended);
+        let is_own = |actor: Life| actor == life || ended.contains(&actor);
+        let has_given = |newest: &crate::layout::Layout, (partition, replica): (&Partition, &Replica)| {
+            newest.holds(me, *partition)
+                || !cx.layout.holds(me, *partition)
+                || newest.primaries(*partition).iter().all(|&peer| replica.has_given(peer, is_own))
+                || planted!(cx.shared.plants, LeavesWithIt)
+        };
+        let is_settled = |newest: &crate::layout::Layout| {
+            newest.held_by(me).all(has) && cx.shared.replicas.iter().all(|held| has_given(newest, held))
+        };
+        let has_synced = cx.layout.is_changing() && cx.layout.newest().is_some_and(is_settled);
         self.cluster.follow(cx, oldest_write, has_synced);
         self.cluster.save(cx);
     }

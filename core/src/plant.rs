@@ -181,6 +181,8 @@ plants! {
         "a usual one: requests carry no epoch",
     OldHailTaken "old-hail-taken" "A founder takes a node for new that said so before its own start."
         "our own: found by the simulator, a second cluster beside the first",
+    LeavesWithIt "leaves-with-it" "A node gives a partition up before the others have all that it has written there itself."
+        "our own: found by the simulator, a gap in every clock that nobody could close",
     ForgottenVoteCast "forgotten-vote-cast" "A node that lost its store votes on the next layout as if it had never voted."
         "a usual one: an acceptor of Paxos without its disk",
     AcceptedForgotten "accepted-forgotten" "A proposer puts its own layout forward although another may have been decided."

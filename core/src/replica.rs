@@ -270,6 +270,14 @@ impl Replica {
         self.seen.get(&peer)
     }
 
+    /// Whether `peer` is known to have seen everything that these lives have written here.
+    #[must_use]
+    pub fn has_given(&self, peer: NodeId, lives: impl Fn(Life) -> bool) -> bool {
+        let nothing = Clock::new();
+        let seen = self.seen.get(&peer).unwrap_or(&nothing);
+        !self.clock.missing_from(seen).iter().any(|&(actor, ..)| lives(actor))
+    }
+
     /// Log rows that `peer` is not known to have in its gap-free base: what waits for it.
     #[must_use]
     pub fn waiting_for(&self, peer: NodeId) -> usize {

@@ -128,6 +128,10 @@ impl Operator {
                         // The one that was to take the place is a member by now.
                         task.change = Change::Remove { node: *old, force: false };
                     }
+                    (ClusterRefusal::Layout(LayoutError::Unknown(_)), Change::Replace { new, .. }) => {
+                        // The one whose place it was to take has gone already.
+                        task.change = Change::Join(new.clone());
+                    }
                     _ => {}
                 }
                 return None;
