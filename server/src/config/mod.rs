@@ -7,7 +7,9 @@
 //!
 //! The list of nodes may hold this node itself or leave it out, as MecDB's does. It is recognised by its name, or
 //! without names by its port together with an address of this machine. Nodes that are listed without a name are
-//! asked for it when they are first reached (`peers`), since a node's id is a hash of its name.
+//! asked for it when they are first reached (`peers`), since a node's id is a hash of its name. The list serves the
+//! first start only: a node that is in a cluster knows its members. A node that is to enter a running cluster has no
+//! list but `join`: the addresses of nodes that it asks to take it in.
 
 mod table;
 
@@ -23,8 +25,9 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use godown_core::config::{Config, ConfigError, Limits, Settings};
-use godown_core::id::NodeId;
+use godown_core::config::{Config, ConfigError, Limits, Settings, WEIGHT_MAX};
+use godown_core::id::{Life, NodeId};
+use godown_core::layout::Member;
 use serde::Deserialize;
 
 /// Keys go into the engine, which takes no more than 64 KiB.
@@ -36,8 +39,11 @@ const OBJECT_BYTES_MAX: usize = 16 << 20;
 /// Nodes in a list.
 const NODES_MAX: usize = 256;
 
-/// Bytes in a node's name.
+/// Bytes in a node's name, and in a zone's.
 const NAME_BYTES_MAX: usize = 128;
+
+/// The share of a node whose weight nobody has set.
+const WEIGHT: u32 = 100;
 
 /// The flags of `godown config`: there are none.
 #[derive(clap::Args)]
@@ -71,6 +77,9 @@ pub(crate) struct Flags {
     /// Another node; may be given several times, and adds to the file's list.
     #[arg(long = "peer", value_name = "NAME=HOST:PORT")]
     pub(crate) peers: Vec<Listed>,
+    /// A node of the running cluster that this node is to enter; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) join: Vec<String>,
 }
 
 /// Everything that a node is told, checked.
@@ -84,8 +93,16 @@ pub(crate) struct Setup {
     pub(crate) http: SocketAddr,
     /// The data folder.
     pub(crate) root: PathBuf,
+    /// Where the other nodes reach this one, if it is not where it listens.
+    advertise: Option<Listed>,
+    /// The zone that this node stands in: what may fail together.
+    pub(crate) zone: String,
+    /// This node's share of the data, in proportion to the others'.
+    pub(crate) weight: u32,
     /// The other nodes.
     pub(crate) peers: Vec<Listed>,
+    /// Whom to ask to be taken into a running cluster.
+    pub(crate) join: Vec<Listed>,
     /// What the core is told; the members of it are not complete while a peer has no name.
     settings: Settings,
     /// Writes are refused while the disk has less than this left.
@@ -187,6 +204,10 @@ struct Source {
     httpport: Option<u16>,
     root: Option<PathBuf>,
     listen: Option<IpAddr>,
+    advertise: Option<String>,
+    zone: Option<String>,
+    weight: Option<u32>,
+    join: Option<Vec<String>>,
     replicas: Option<usize>,
     r: Option<usize>,
     w: Option<usize>,
@@ -194,6 +215,7 @@ struct Source {
     timeout_ms: Option<u64>,
     timeout_max_ms: Option<u64>,
     sync_every_ms: Option<u64>,
+    gossip_every_ms: Option<u64>,
     body_timeout_ms: Option<u64>,
     drain_ms: Option<u64>,
     disk_reserve_mb: Option<u64>,
@@ -262,6 +284,10 @@ impl Source {
                 httpport,
                 root,
                 listen,
+                advertise,
+                zone,
+                weight,
+                join,
                 replicas,
                 r,
                 w,
@@ -269,6 +295,7 @@ impl Source {
                 timeout_ms,
                 timeout_max_ms,
                 sync_every_ms,
+                gossip_every_ms,
                 body_timeout_ms,
                 drain_ms,
                 disk_reserve_mb,
@@ -308,6 +335,9 @@ impl Setup {
         overlay!(source, flags, [name]);
         source.root = flags.data.or(source.root);
         source.node.extend(flags.peers);
+        if !flags.join.is_empty() {
+            source.join = Some(flags.join);
+        }
         Self::check(source, flags.listen, flags.http)
     }
 
@@ -320,7 +350,42 @@ impl Setup {
         let port = said.port.or(own_entry.map(|node| node.port)).unwrap_or(7000);
         let listen = listen.unwrap_or(SocketAddr::new(ip, port));
         let http = http.unwrap_or(SocketAddr::new(ip, said.httpport.unwrap_or(3000)));
+        let own_entry = own_entry.cloned();
+        let advertise = match &said.advertise {
+            Some(address) => Some(check_address("advertise", address)?),
+            None => own_entry,
+        };
+        if advertise.is_none() && listen.ip().is_unspecified() {
+            return Err(SetupError::Value(format!(
+                "this node listens on {listen}, which is no address that others could call: set advertise = \
+                 \"host:port\" to where they reach it"
+            )));
+        }
+        let zone = said.zone.unwrap_or_else(|| "default".into());
+        check_name(&zone)?;
+        let weight = said.weight.unwrap_or(WEIGHT);
+        if !(1..=WEIGHT_MAX).contains(&weight) {
+            return Err(SetupError::Value(format!(
+                "weight = {weight}: it must be between 1 and {WEIGHT_MAX}"
+            )));
+        }
         let peers = check_nodes(said.node, &name, listen)?;
+        let join = said.join.unwrap_or_default();
+        if join.len() > NODES_MAX {
+            return Err(SetupError::Value(format!(
+                "join has {} addresses; at most {NODES_MAX} can be",
+                join.len()
+            )));
+        }
+        let join: Vec<Listed> =
+            join.iter().map(|address| check_address("join", address)).collect::<Result<_, _>>()?;
+        if !join.is_empty() && !peers.is_empty() {
+            return Err(SetupError::Value(
+                "join and a list of nodes are both set: nodes that are listed start a cluster together, and a \
+                 node that joins enters a running one; leave one of them out"
+                    .into(),
+            ));
+        }
 
         let members =
             std::iter::once(NodeId::named(&name)).chain(peers.iter().map(|peer| match &peer.name {
@@ -339,6 +404,7 @@ impl Setup {
         settings.timeout = ms(said.timeout_ms, settings.timeout);
         settings.timeout_max = ms(said.timeout_max_ms, settings.timeout_max);
         settings.sync_every = ms(said.sync_every_ms, settings.sync_every);
+        settings.gossip_every = ms(said.gossip_every_ms, settings.gossip_every);
         settings.limits = check_limits(&said.limits)?;
         settings.clone().check()?;
 
@@ -347,7 +413,11 @@ impl Setup {
             listen,
             http,
             root,
+            advertise,
+            zone,
+            weight,
             peers,
+            join,
             settings,
             disk_reserve_bytes: said.disk_reserve_mb.unwrap_or(64).saturating_mul(1 << 20),
             drain: ms(said.drain_ms, Duration::from_secs(10)),
@@ -364,17 +434,42 @@ impl Setup {
         Ok(setup)
     }
 
-    /// The core's configuration, once every peer's name is known.
-    pub(crate) fn config<'a>(&self, peers: impl IntoIterator<Item = &'a str>) -> Result<Config, SetupError> {
+    /// The core's configuration of a node that is reached at `address` in this `life`, and begins a cluster with
+    /// `founders`, once every name is known; with none of them it waits to be taken into one.
+    pub(crate) fn config(
+        &self,
+        address: String,
+        life: Life,
+        founders: Option<&[String]>,
+    ) -> Result<Config, SetupError> {
         let mut settings = self.settings.clone();
-        settings.members = peers.into_iter().map(NodeId::named).collect();
-        settings.members.push(settings.node);
+        settings.me = Member {
+            id: settings.node,
+            name: self.name.clone(),
+            address,
+            zone: self.zone.clone(),
+            weight: self.weight,
+            life,
+        };
+        settings.members = match founders {
+            Some(others) => others.iter().map(|name| NodeId::named(name)).chain([settings.node]).collect(),
+            None => Vec::new(),
+        };
         Ok(settings.check()?)
     }
 
-    /// How many copies a key has.
-    pub(crate) fn copies(&self) -> usize {
-        self.settings.replicas.min(self.settings.members.len())
+    /// Whether the settings name any other node.
+    pub(crate) const fn has_others(&self) -> bool {
+        !self.peers.is_empty() || !self.join.is_empty()
+    }
+
+    /// Where the other nodes reach this one, which is bound to `bound`.
+    pub(crate) fn advertised(&self, bound: SocketAddr) -> String {
+        match &self.advertise {
+            // An entry with port 0 says no more than that the system chooses one.
+            Some(address) if address.port != 0 => address.to_string(),
+            _ => bound.to_string(),
+        }
     }
 
     /// What must be equal on all nodes of a cluster: partitions and replicas, as configured.
@@ -416,6 +511,16 @@ impl Setup {
             warnings.push(format!("the environment variable {variable} is no setting: see godown config"));
         }
         warnings
+    }
+}
+
+fn check_address(key: &str, address: &str) -> Result<Listed, SetupError> {
+    match address.parse::<Listed>() {
+        Ok(address) if address.name.is_none() => Ok(address),
+        Ok(_) => {
+            Err(SetupError::Value(format!("{key} = \"{address}\": host:port is wanted, without a name")))
+        }
+        Err(why) => Err(SetupError::Value(format!("{key} = \"{address}\": {why}"))),
     }
 }
 
@@ -558,7 +663,7 @@ mod tests {
         assert_eq!(setup.root, Path::new("/tmp/mec"));
         let peers: Vec<String> = setup.peers.iter().map(Listed::to_string).collect();
         assert_eq!(peers, ["127.0.0.1:8000", "127.0.0.1:9000"]);
-        assert_eq!(setup.copies(), 3);
+        assert!(setup.has_others());
     }
 
     #[test]
@@ -584,6 +689,30 @@ mod tests {
         assert_eq!(setup.peers[0].name.as_deref(), Some("a"));
         let error = refusal(&format!("port = 3\n{nodes}"));
         assert!(error.contains("is listed with port 2, and its own port is 3"), "{error}");
+    }
+
+    #[test]
+    fn a_node_advertises_what_it_is_told_or_its_own_entry_or_where_it_listens() {
+        let base = "name = \"a\"\nroot = \"x\"\n";
+        let bound: SocketAddr = "127.0.0.1:7777".parse().expect("an address");
+        let advertised = |more: &str| check(&format!("{base}{more}")).expect("valid").advertised(bound);
+        assert_eq!(advertised(""), "127.0.0.1:7777");
+        assert_eq!(advertised("advertise = \"a.example:7000\"\nlisten = \"0.0.0.0\""), "a.example:7000");
+        assert_eq!(advertised("advertise = \"[::1]:7000\""), "[::1]:7000");
+        let entry = "node = [{ name = \"a\", host = \"a.example\", port = 7000 }]\n";
+        assert_eq!(advertised(entry), "a.example:7000");
+        assert_eq!(advertised(&format!("advertise = \"b:1\"\n{entry}")), "b:1");
+    }
+
+    #[test]
+    fn a_node_that_joins_has_addresses_to_ask_and_no_list() {
+        let setup = check("name = \"a\"\nroot = \"x\"\njoin = [\"h:1\", \"[::1]:2\"]").expect("valid");
+        let join: Vec<String> = setup.join.iter().map(Listed::to_string).collect();
+        assert_eq!(join, ["h:1", "[::1]:2"]);
+        assert!(setup.peers.is_empty() && setup.has_others());
+        let said = [("GODOWN_JOIN".to_owned(), "h:1, i:2".to_owned())];
+        let source = Source::gather(None, said.into_iter()).expect("valid");
+        assert_eq!(source.join, Some(vec!["h:1".to_owned(), "i:2".to_owned()]));
     }
 
     #[test]
@@ -632,6 +761,14 @@ mod tests {
                 "same name",
             ),
             ("node = [{ name = \"\", host = \"h\", port = 1 }]", "is no name"),
+            ("listen = \"0.0.0.0\"", "set advertise"),
+            ("advertise = \"h\"", "advertise = \"h\""),
+            ("advertise = \"n=h:1\"", "without a name"),
+            ("weight = 0", "weight = 0"),
+            ("weight = 1001", "weight = 1001"),
+            ("zone = \"\"", "is no name"),
+            ("join = [\"h\"]", "join = \"h\""),
+            ("join = [\"h:1\"]\nnode = [{ name = \"b\", host = \"h\", port = 1 }]", "both set"),
         ];
         for (line, words) in cases {
             let error = refusal(&format!("{base}{line}\n"));
@@ -672,7 +809,7 @@ mod tests {
     fn an_open_address_is_warned_about() {
         let base = "name = \"a\"\nroot = \"x\"\n";
         assert_eq!(check(base).expect("valid").warnings(), Vec::<String>::new());
-        let open = check(&format!("{base}listen = \"0.0.0.0\"")).expect("valid");
+        let open = check(&format!("{base}listen = \"0.0.0.0\"\nadvertise = \"h:1\"")).expect("valid");
         assert!(open.warnings()[0].contains("without authentication"));
         let hidden = format!("{base}node = [{{ name = \"b\", host = \"10.0.0.2\", port = 1 }}]");
         assert!(check(&hidden).expect("valid").warnings()[0].contains("cannot reach this node"));

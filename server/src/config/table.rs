@@ -12,9 +12,11 @@ enum Kind {
     Text,
     /// Bare.
     Number,
+    /// Texts in brackets; in an environment variable commas stand between them.
+    Texts,
 }
 
-use Kind::{Number, Text};
+use Kind::{Number, Text, Texts};
 
 /// One setting.
 pub(super) struct Setting {
@@ -35,6 +37,10 @@ impl Setting {
         let value = match self.kind {
             Text => toml::Value::String(value.into()).to_string(),
             Number => value.into(),
+            Texts => {
+                let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
+                toml::Value::Array(texts.map(toml::Value::from).collect()).to_string()
+            }
         };
         format!("{}{dot}{} = {value}", self.section, self.key)
     }
@@ -52,7 +58,9 @@ pub(super) fn by_variable(variable: &str) -> Option<&'static Setting> {
 
 /// Whether an environment variable looks as if it were meant for a setting, and is for none.
 pub(super) fn is_stray(variable: &str) -> bool {
-    variable.starts_with("GODOWN_") && variable != "GODOWN_CONFIG" && by_variable(variable).is_none()
+    // The last one is for the commands that ask a node.
+    let others = ["GODOWN_CONFIG", "GODOWN_NODE"];
+    variable.starts_with("GODOWN_") && !others.contains(&variable) && by_variable(variable).is_none()
 }
 
 const fn top(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
@@ -83,6 +91,20 @@ const SETTINGS: &[Setting] = &[
         "The port for the other nodes. By default the one that this node is listed with below, or 7000.",
     ),
     top("httpport", Number, "3000", "The port for HTTP."),
+    open(
+        "advertise",
+        Text,
+        "\"apple.example:7000\"",
+        "Where the other nodes reach this one. By default its entry below, or where it listens.",
+    ),
+    top("zone", Text, "\"default\"", "What this node may fail together with, such as a rack or a room."),
+    top("weight", Number, "100", "This node's share of the data, in proportion to the others': 1 to 1000."),
+    open(
+        "join",
+        Texts,
+        "[\"pear.example:7000\"]",
+        "Nodes of a running cluster that are asked to take this one in. It has no list of nodes then.",
+    ),
     top("replicas", Number, "3", "Copies of each key. The same on every node."),
     open("r", Number, "2", "Copies that must answer a read. By default a majority of the replicas."),
     open(
@@ -104,6 +126,12 @@ const SETTINGS: &[Setting] = &[
         Number,
         "1000",
         "Time between two comparisons of what this node and a peer have seen.",
+    ),
+    top(
+        "gossip_every_ms",
+        Number,
+        "1000",
+        "Time between two messages about who is in the cluster; while something is new they come more often.",
     ),
     top(
         "body_timeout_ms",
@@ -150,8 +178,8 @@ pub(super) fn render() -> String {
         let _ = write!(text, "\n# {}\n{mark}{} = {}\n", setting.meaning, setting.key, setting.example);
     }
     text.push_str(
-        "\n# The nodes of the cluster; this node may stand among them. A node without a name (as in MecDB's files) is\n\
-         # asked for it when it is first reached.\n\
+        "\n# The nodes that start a cluster together; this node may stand among them. A node without a name (as in\n\
+         # MecDB's files) is asked for it when it is first reached.\n\
          # [[node]]\n# name = \"pear\"\n# host = \"127.0.0.1\"\n# port = 8000\n",
     );
     text
