@@ -10,16 +10,17 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use godown_core::effect::{Effect, Effects, Read, Write};
-use godown_core::id::CallId;
+use godown_core::id::{CallId, ClusterId};
 use godown_core::input::{Call, Input, Reply};
-use godown_core::node::Node;
+use godown_core::layout::Member;
+use godown_core::node::{ClusterReport, Node};
 use godown_core::note::Note;
 use godown_core::time::{Mono, Now, Wall};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{debug, error, info, warn};
 
-use crate::peers::Peers;
+use crate::peers::{Memory, Peers};
 use crate::store::{Store, StoreEvent};
 
 /// Calls, and messages, that one turn takes.
@@ -31,6 +32,8 @@ pub(crate) enum Ask {
     Call(Call, oneshot::Sender<Reply>),
     /// Say how the node is.
     Status(oneshot::Sender<Status>),
+    /// Say how the cluster stands.
+    Cluster(oneshot::Sender<ClusterReport>),
 }
 
 /// How a node is.
@@ -61,6 +64,10 @@ pub(crate) struct Driver {
     node: Node,
     peers: Arc<Peers>,
     store: Store,
+    remember: watch::Sender<Option<Memory>>,
+    /// The cluster that the node is in, and the other members, as last told to the peers.
+    cluster: Option<ClusterId>,
+    members: Vec<Member>,
     started: Instant,
     waiting: BTreeMap<CallId, oneshot::Sender<Reply>>,
     last_call: u64,
@@ -72,11 +79,19 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Drives `node` over `store`, once `run` is called.
-    pub(crate) fn new(node: Node, peers: Arc<Peers>, store: Store) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        peers: Arc<Peers>,
+        store: Store,
+        remember: watch::Sender<Option<Memory>>,
+    ) -> Self {
         Self {
             node,
             peers,
             store,
+            remember,
+            cluster: None,
+            members: Vec::new(),
             started: Instant::now(),
             waiting: BTreeMap::new(),
             last_call: 0,
@@ -160,13 +175,20 @@ impl Driver {
                     counters: self.node.stats().named().to_vec(),
                 });
             }
+            Ask::Cluster(reply) => _ = reply.send(self.node.cluster()),
         }
     }
 
     fn carry_out(&mut self, effects: &mut Effects) {
+        let cluster = self.node.layouts().newest().map(|newest| newest.cluster());
+        if cluster != self.cluster {
+            self.cluster = cluster;
+            self.peers.set_cluster(cluster.map(|cluster| cluster.to_string()));
+            self.remember();
+        }
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send { to, message } => self.peers.send(to, &message),
+                Effect::Send { to, view, message } => self.peers.send(to, view, &message),
                 Effect::Reply { id, reply } => {
                     let waiting = self.waiting.remove(&id);
                     assert!(waiting.is_some(), "the core answers call {} twice, or never had it", id.0);
@@ -176,6 +198,11 @@ impl Driver {
                 Effect::Read(read) => self.reads.push(read),
                 Effect::Write(write) => self.writes.push(write),
                 Effect::Scan(scan) => self.store.scan(scan),
+                Effect::Members(members) => {
+                    self.peers.set_members(&members);
+                    self.members = members;
+                    self.remember();
+                }
                 Effect::Note(note) => self.notes.tell(&note, &self.peers),
             }
         }
@@ -190,6 +217,15 @@ impl Driver {
                 );
             }
             self.was_ready = is_ready;
+        }
+    }
+
+    /// Has it written down who is in the cluster.
+    fn remember(&self) {
+        if let Some(cluster) = self.cluster {
+            let addresses = self.members.iter().filter_map(|member| self.peers.address_of(member.id));
+            self.remember
+                .send_replace(Some(Memory { cluster: cluster.to_string(), members: addresses.collect() }));
         }
     }
 
@@ -219,7 +255,7 @@ struct Notes {
 
 impl Notes {
     fn tell(&mut self, note: &Note, peers: &Peers) {
-        if matches!(note, Note::CaughtUp { .. } | Note::Fenced { .. }) {
+        if matches!(note, Note::CaughtUp { .. } | Note::Fenced { .. } | Note::Relayout { .. }) {
             self.has_news = true;
         }
         match note {
@@ -243,6 +279,28 @@ impl Notes {
                      until it has caught up"
                 )
             }),
+            Note::Relayout { oldest, newest, is_member } => info!(
+                "layout {newest} is in force{}{}",
+                if oldest < newest { format!(", and layout {oldest} gives way") } else { String::new() },
+                if *is_member { "" } else { "; this node is no member of it, and serves nothing any more" },
+            ),
+            Note::Dropped { partition } => debug!("partition {partition:?} is not held here any more"),
+            Note::NotFounded { why } => error!("no cluster can be founded of the nodes that are listed: {why}"),
+            Note::NotAMember { by } => warn!(
+                "'{}' is in a cluster that this node is no member of: take it in there with godown cluster join",
+                peers.name_of(*by)
+            ),
+            Note::OtherCluster { by } => {
+                let name = peers.name_of(*by);
+                warn!("'{name}' is in another cluster, or has another number of partitions: it is not listened to");
+            }
+            Note::Forked { by } => {
+                let name = peers.name_of(*by);
+                error!(
+                    "'{name}' has another layout of the same number: data folders were put back to an earlier state on \
+                     several nodes at once; it is not listened to"
+                );
+            }
             Note::Stranger { from } => self.warn("stranger", || {
                 let name = peers.name_of(*from);
                 format!("a message from '{name}' does not fit this node's list of nodes: the lists differ")

@@ -1,11 +1,14 @@
 //! How two nodes greet: the first thing that each says on a new connection.
 //!
 //! A hello is eight bytes of magic, a length (u16, little endian), a CRC-32 of the text, and the text: one JSON
-//! object. It says who speaks, in which life, which versions of frames it understands, and the two numbers on which
-//! placement rests. The node that was called answers with its own hello, in which it may say why it refuses. JSON,
-//! because a hello must be understood by versions that agree on nothing else yet; unknown fields are passed over.
+//! object. It says who speaks, in which life, for which cluster, where others reach it, which versions of frames it
+//! understands, and the two numbers on which placement rests. The node that was called answers with its own hello, in
+//! which it may say why it refuses. Most callers want to talk; some only ask who is there, or to be taken in, and hang
+//! up when they have heard the answer. JSON, because a hello must be understood by versions that agree on nothing
+//! else yet; unknown fields are passed over.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use godown_core::id::Life;
 use godown_core::wire;
@@ -21,11 +24,17 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// Magic, length, checksum.
 const HEAD_BYTES: usize = 14;
 
+/// Characters in the reason of a refusal.
+const REASON_CHARS_MAX: usize = 500;
+
+/// The versions of frames that this build reads.
+pub(super) const FRAMES: RangeInclusive<u8> = wire::VERSION_MIN..=wire::VERSION_MAX;
+
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Hello {
+pub(crate) struct Hello {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its life, in hexadecimal digits.
     life: String,
     /// The oldest version of frames that it reads.
@@ -36,15 +45,73 @@ pub(super) struct Hello {
     partitions: u32,
     /// Its number of replicas.
     replicas: usize,
+    /// The cluster that it is in, in hexadecimal digits; none yet before its first layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
+    /// Where others reach it.
+    #[serde(default)]
+    pub(crate) advertise: String,
+    /// The zone that it stands in.
+    #[serde(default)]
+    pub(crate) zone: String,
+    /// Its share of the data.
+    #[serde(default)]
+    pub(crate) weight: u32,
+    /// Whether it waits to be taken into a running cluster.
+    #[serde(default)]
+    pub(crate) joins: bool,
+    /// What the caller wants.
+    #[serde(default)]
+    pub(super) purpose: Purpose,
+    /// What its wall clock says, in milliseconds since 1970.
+    #[serde(default)]
+    pub(super) wall_ms: u64,
     /// Why it refuses the connection, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<String>,
 }
 
-/// Why a connection is no connection to a node of this cluster.
+/// What a caller wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Purpose {
+    /// To send frames.
+    #[default]
+    Talk,
+    /// To answer somebody who has called, and is no peer of the caller's. Two that call each other only for this reason
+    /// would never hang up, so nobody is called back for it.
+    Answer,
+    /// To hear who this is.
+    Ask,
+    /// To be taken in: the request is staged, and an operator applies it.
+    Join,
+    /// To be taken in at once.
+    JoinNow,
+}
+
+/// What a node is, apart from what changes while it lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its life.
+    pub(crate) life: Life,
+    /// Partitions and replicas, as configured.
+    pub(crate) shape: (u32, usize),
+    /// Where others reach it.
+    pub(crate) advertise: String,
+    /// The zone that it stands in.
+    pub(crate) zone: String,
+    /// Its share of the data.
+    pub(crate) weight: u32,
+    /// Whether it waits to be taken into a running cluster, as long as it is in none.
+    pub(crate) joins: bool,
+}
+
+/// Why two nodes do not work together.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HelloError {
-    /// It broke.
+pub(crate) enum HelloError {
+    /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// Somebody else speaks there.
@@ -54,8 +121,14 @@ pub(super) enum HelloError {
     #[error("its hello is not understood: {0}")]
     Text(String),
     /// No version of frames is common to both.
-    #[error("it reads frames of versions {0} to {1}, and this node writes version {v}", v = wire::VERSION)]
+    #[error(
+        "it reads frames of versions {0} to {1}, and this node those of {ours_min} to {ours_max}",
+        ours_min = FRAMES.start(), ours_max = FRAMES.end()
+    )]
     Frames(u8, u8),
+    /// They are in different clusters.
+    #[error("it is in cluster {0}, and this node is in cluster {1}: a node is in one cluster only")]
+    Cluster(String, String),
     /// Keys would be placed differently.
     #[error(
         "it has partitions = {0} and replicas = {1}, and this node has {2} and {3}: they must be the same on \
@@ -65,26 +138,41 @@ pub(super) enum HelloError {
 }
 
 impl Hello {
-    /// What the node called `name` says in this `life`.
-    pub(super) fn new(name: &str, life: Life, (partitions, replicas): (u32, usize)) -> Self {
+    /// What the node called `name` says, at `wall_ms` by its clock.
+    pub(super) fn new(identity: &Identity, cluster: Option<String>, wall_ms: u64) -> Self {
+        let (partitions, replicas) = identity.shape;
         Self {
-            name: name.into(),
-            life: format!("{:032x}", life.0),
-            frames_min: wire::VERSION,
-            frames_max: wire::VERSION,
+            name: identity.name.clone(),
+            life: format!("{:032x}", identity.life.0),
+            frames_min: *FRAMES.start(),
+            frames_max: *FRAMES.end(),
             partitions,
             replicas,
+            advertise: identity.advertise.clone(),
+            zone: identity.zone.clone(),
+            weight: identity.weight,
+            joins: identity.joins && cluster.is_none(),
+            cluster,
+            purpose: Purpose::Talk,
+            wall_ms,
             refused: None,
         }
     }
 
+    /// The same, of a caller that wants something else than to talk.
+    pub(super) fn wanting(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
+    }
+
     /// The same, with a reason why the other is not served.
-    pub(super) fn refusing(&self, why: String) -> Self {
-        Self { refused: Some(why), ..self.clone() }
+    pub(super) fn refusing(self, why: String) -> Self {
+        // What others have said is part of some reasons, and a hello has its limit.
+        let why = why.chars().take(REASON_CHARS_MAX).collect();
+        Self { refused: Some(why), ..self }
     }
 
     /// The life that it claims.
-    pub(super) fn life(&self) -> Result<Life, HelloError> {
+    pub(crate) fn life(&self) -> Result<Life, HelloError> {
         u128::from_str_radix(&self.life, 16)
             .map(Life)
             .map_err(|_| HelloError::Text(format!("'{}' is no life", self.life)))
@@ -92,8 +180,13 @@ impl Hello {
 
     /// Whether the node that says `theirs` can work with the one that says this.
     pub(super) fn check(&self, theirs: &Self) -> Result<(), HelloError> {
-        if !(theirs.frames_min..=theirs.frames_max).contains(&wire::VERSION) {
+        if theirs.writes().is_none() {
             return Err(HelloError::Frames(theirs.frames_min, theirs.frames_max));
+        }
+        if let (Some(their_cluster), Some(our_cluster)) = (&theirs.cluster, &self.cluster)
+            && their_cluster != our_cluster
+        {
+            return Err(HelloError::Cluster(their_cluster.clone(), our_cluster.clone()));
         }
         if (theirs.partitions, theirs.replicas) != (self.partitions, self.replicas) {
             return Err(HelloError::Shape(
@@ -104,6 +197,18 @@ impl Hello {
             ));
         }
         Ok(())
+    }
+
+    /// The version of frames to write to whoever says this: the newest that both read.
+    pub(super) fn writes(&self) -> Option<u8> {
+        let newest = self.frames_max.min(*FRAMES.end());
+        (newest >= self.frames_min.max(*FRAMES.start())).then_some(newest)
+    }
+
+    /// By how many milliseconds the clock of whoever says this is ahead of one that stands at `wall_ms`.
+    pub(super) fn ahead_ms(&self, wall_ms: u64) -> i64 {
+        let ahead = i128::from(self.wall_ms) - i128::from(wall_ms);
+        i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
     }
 
     /// Says it.
@@ -151,8 +256,20 @@ impl Hello {
 mod tests {
     use super::*;
 
+    fn identity(name: &str, life: u128) -> Identity {
+        Identity {
+            name: name.into(),
+            life: Life(life),
+            shape: (256, 3),
+            advertise: "127.0.0.1:7000".into(),
+            zone: "default".into(),
+            weight: 100,
+            joins: true,
+        }
+    }
+
     fn hello() -> Hello {
-        Hello::new("apple", Life(7), (256, 3))
+        Hello::new(&identity("apple", 7), Some("c1".into()), 1_000)
     }
 
     async fn heard(bytes: &[u8]) -> Result<Hello, HelloError> {
@@ -161,7 +278,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_hello_is_heard_as_it_was_said() {
-        for hello in [hello(), hello().refusing("why".into())] {
+        let others = [hello().refusing("why".into()), hello().wanting(Purpose::JoinNow)];
+        for hello in [hello(), Hello::new(&identity("pear", 8), None, 0)].into_iter().chain(others) {
             let bytes = hello.encode().expect("short");
             assert_eq!(heard(&bytes).await.expect("heard"), hello);
         }
@@ -188,13 +306,52 @@ mod tests {
         assert!(error.contains("65535 bytes"), "{error}");
     }
 
+    #[tokio::test]
+    async fn the_longest_reason_fits_a_hello() {
+        let name = "\u{1f34f}".repeat(32);
+        let identity = Identity {
+            advertise: format!("{}:7000", "h".repeat(253)),
+            zone: name.clone(),
+            ..identity(&name, 7)
+        };
+        let hello = Hello::new(&identity, Some("f".repeat(16)), u64::MAX).refusing("\u{1f34f}".repeat(9_999));
+        let bytes = hello.encode().expect("short");
+        assert_eq!(heard(&bytes).await.expect("heard"), hello);
+    }
+
+    #[tokio::test]
+    async fn a_hello_of_an_older_version_is_of_a_node_in_no_cluster_that_wants_to_talk() {
+        let text = br#"{"name":"a","life":"07","frames_min":1,"frames_max":1,"partitions":256,"replicas":3}"#;
+        let hello: Hello = serde_json::from_slice(text).expect("understood");
+        assert_eq!((hello.cluster, hello.purpose, hello.joins), (None, Purpose::Talk, false));
+    }
+
     #[test]
     fn nodes_that_would_place_keys_differently_do_not_work_together() {
-        let other = Hello::new("pear", Life(8), (512, 3));
+        let other = Hello::new(&Identity { shape: (512, 3), ..identity("pear", 8) }, None, 0);
         let error = hello().check(&other).expect_err("refused").to_string();
         assert!(error.contains("partitions = 512"), "{error}");
-        let newer = Hello { frames_min: 2, frames_max: 3, ..hello() };
-        assert!(matches!(hello().check(&newer), Err(HelloError::Frames(2, 3))));
-        assert!(hello().check(&Hello { frames_max: 2, ..hello() }).is_ok());
+    }
+
+    #[test]
+    fn nodes_of_different_clusters_do_not_work_together_and_hear_both_names() {
+        let other = Hello { cluster: Some("c2".into()), ..hello() };
+        let error = hello().check(&other).expect_err("refused").to_string();
+        assert!(error.contains("cluster c2") && error.contains("cluster c1"), "{error}");
+        assert!(hello().check(&Hello { cluster: None, ..hello() }).is_ok(), "one of them is in none yet");
+    }
+
+    #[test]
+    fn the_newest_version_that_both_read_is_written() {
+        let (oldest, newest) = (*FRAMES.start(), *FRAMES.end());
+        let reads = |frames_min, frames_max| Hello { frames_min, frames_max, ..hello() };
+        assert_eq!(reads(oldest, newest).writes(), Some(newest));
+        assert_eq!(reads(newest, newest + 9).writes(), Some(newest));
+        assert_eq!(reads(0, oldest).writes(), Some(oldest));
+        for (frames_min, frames_max) in [(newest + 1, newest + 2), (0, oldest - 1), (newest, oldest - 1)] {
+            let other = reads(frames_min, frames_max);
+            assert_eq!(other.writes(), None);
+            assert!(matches!(hello().check(&other), Err(HelloError::Frames(..))));
+        }
     }
 }

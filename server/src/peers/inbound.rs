@@ -1,9 +1,11 @@
 //! Answering a peer that calls, and hearing it.
 //!
-//! Whoever calls says who it is; unless that is a member, under a name and a life that nobody live has, it is
-//! refused with a reason. Frames then go to the event loop through a bounded channel: when the loop is behind, this
-//! node reads more slowly, the peer's outbox fills, and the peer drops. Room is made for a frame only as its bytes
-//! arrive, so a length alone costs nothing.
+//! Whoever calls says who it is and what it wants. One that wants to talk must be a member, under a name and a life
+//! that nobody live has, or it is refused with a reason; others are heard as guests where the core may have an answer
+//! for them. One that only asks who this is gets the answer, and one that asks to be taken in is
+//! handed on. Frames then go to the event loop through a bounded channel: when the loop is behind, this node reads
+//! more slowly, the peer's outbox fills, and the peer drops. Room is made for a frame only as its bytes arrive, so a
+//! length alone costs nothing.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,18 +13,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use godown_core::config::MEMBERS_MAX;
 use godown_core::id::NodeId;
 use godown_core::input::Input;
+use godown_core::layout::active::View;
+use godown_core::message::Message;
 use godown_core::wire::{self, DecodeError};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::hello::Hello;
-use super::{PING, Peers, SILENCE_MAX, Session, count, lock};
+use super::hello::{Hello, Purpose};
+use super::{JoinRequest, PING, Peers, SILENCE_MAX, Session, count, lock};
 
 /// How long a caller may take to say who it is.
 const HELLO_MAX: Duration = Duration::from_secs(3);
@@ -30,7 +35,7 @@ const HELLO_MAX: Duration = Duration::from_secs(3);
 /// How long an older connection of the same peer gets to show that it is alive.
 const DOUBT_MAX: Duration = Duration::from_secs(3);
 
-/// Callers that may be greeting or connected at once, beyond one for each peer.
+/// Callers that may be greeting or connected at once, beyond one for each member.
 const CALLERS_MAX: usize = 64;
 
 /// Bytes read at a time.
@@ -38,7 +43,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Answers callers, for ever.
 pub(super) async fn answer(peers: Arc<Peers>, listener: TcpListener) {
-    let room = Arc::new(Semaphore::new(CALLERS_MAX + peers.links.len()));
+    let room = Arc::new(Semaphore::new(CALLERS_MAX + MEMBERS_MAX));
     let mut callers = JoinSet::new();
     loop {
         while callers.try_join_next().is_some() {}
@@ -66,7 +71,8 @@ pub(super) async fn answer(peers: Arc<Peers>, listener: TcpListener) {
 /// Hears one caller until the connection ends.
 async fn serve(peers: &Arc<Peers>, mut stream: TcpStream, address: SocketAddr) {
     let (name, guard) = match greet(peers, &mut stream).await {
-        Ok(greeted) => greeted,
+        Ok(Some(greeted)) => greeted,
+        Ok(None) => return,
         Err(why) => {
             count(&peers.counts.refused);
             warn!(%address, "a call was refused: {why}");
@@ -98,48 +104,78 @@ impl Drop for Guard<'_> {
         let mut sessions = lock(&self.peers.sessions);
         if sessions.get(&self.name).is_some_and(|session| Arc::ptr_eq(session, &self.session)) {
             sessions.remove(&self.name);
+            drop(sessions);
+            self.peers.remove_guest(&self.name);
         }
     }
 }
 
-/// Greets a caller and registers it. The error is for people, and the caller has been told.
-async fn greet<'a>(peers: &'a Peers, stream: &mut TcpStream) -> Result<(String, Guard<'a>), String> {
+/// Greets a caller and registers it, if it wants to talk. The error is for people, and the caller has been told.
+async fn greet<'a>(
+    peers: &'a Arc<Peers>,
+    stream: &mut TcpStream,
+) -> Result<Option<(String, Guard<'a>)>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     stream.set_nodelay(true).map_err(|error| words(&error))?;
     let theirs = timeout(HELLO_MAX, Hello::read(stream))
         .await
         .map_err(|_| "it says nothing".to_owned())?
         .map_err(|error| words(&error))?;
-    let (hello, verdict) = match register(peers, &theirs).await {
-        Ok(guard) => (peers.hello.clone(), Ok((theirs.name, guard))),
-        Err(why) => (peers.hello.refusing(why.clone()), Err(format!("'{}': {why}", theirs.name))),
+    let name = theirs.name.clone();
+    let outcome = match theirs.purpose {
+        Purpose::Talk | Purpose::Answer => register(peers, &theirs).await.map(Some),
+        Purpose::Ask => Ok(None),
+        Purpose::Join => request(peers, theirs, false).await.map(|()| None),
+        Purpose::JoinNow => request(peers, theirs, true).await.map(|()| None),
+    };
+    let hello = match &outcome {
+        Ok(_) => peers.hello(),
+        Err(why) => peers.hello().refusing(why.clone()),
     };
     timeout(HELLO_MAX, hello.write(stream))
         .await
         .map_err(|_| "it does not listen".to_owned())?
         .map_err(|error| words(&error))?;
-    verdict
+    match outcome {
+        Ok(guard) => Ok(guard.map(|guard| (name, guard))),
+        Err(why) => Err(format!("'{name}': {why}")),
+    }
 }
 
-async fn register<'a>(peers: &'a Peers, theirs: &Hello) -> Result<Guard<'a>, String> {
+/// Hands on the wish of a node to be taken in, and waits for the answer.
+async fn request(peers: &Peers, hello: Hello, now: bool) -> Result<(), String> {
+    let ours = peers.hello();
+    ours.check(&hello).map_err(|error| error.to_string())?;
+    if ours.cluster.is_none() {
+        return Err("this node is in no cluster yet that it could take another one into".into());
+    }
+    let (answer, answered) = oneshot::channel();
+    let busy = |_| "this node is starting, stopping, or busy with other requests".to_owned();
+    peers.requests.try_send(JoinRequest { hello, now, answer }).map_err(|error| busy(error.to_string()))?;
+    answered.await.map_err(|error| busy(error.to_string()))?
+}
+
+async fn register<'a>(peers: &'a Arc<Peers>, theirs: &Hello) -> Result<Guard<'a>, String> {
     let life = theirs.life().map_err(|error| error.to_string())?;
-    peers.hello.check(theirs).map_err(|error| error.to_string())?;
+    let ours = peers.hello();
+    ours.check(theirs).map_err(|error| error.to_string())?;
     let impostor = |why: String| {
         count(&peers.counts.impostors);
         error!(peer = theirs.name, %life, "{why}");
         why
     };
-    if theirs.name == peers.hello.name {
+    if theirs.name == ours.name {
         return Err(impostor(format!("'{}' is this node's own name", theirs.name)));
     }
     if peers.is_taken(life, &theirs.name) {
         return Err(impostor(format!("it claims a life ({life}) that another live node has")));
     }
-    if peers.members.get().is_none() {
+    if !lock(&peers.table).has_routes {
         return Err("this node does not know the names of its peers yet".into());
     }
-    if peers.link(&theirs.name).is_none() {
-        return Err(format!("'{}' is not in this node's list of nodes", theirs.name));
+    match peers.link(&theirs.name) {
+        Some(link) => warn_of_address(theirs, &link.address.to_string()),
+        None => admit_stranger(&ours, theirs)?,
     }
     if is_still_there(peers, &theirs.name).await {
         return Err(impostor(format!("another node called '{}' is connected, and alive", theirs.name)));
@@ -152,10 +188,35 @@ async fn register<'a>(peers: &'a Peers, theirs: &Hello) -> Result<Guard<'a>, Str
     });
     let older = lock(&peers.sessions).insert(theirs.name.clone(), Arc::clone(&session));
     if let Some(older) = older {
-        older.is_evicted.store(true, Ordering::Relaxed);
-        older.evict.notify_one();
+        older.evict();
     }
-    Ok(Guard { peers, name: theirs.name.clone(), session })
+    let guard = Guard { peers, name: theirs.name.clone(), session };
+    if theirs.purpose == Purpose::Talk && peers.link(&theirs.name).is_none() {
+        peers.add_guest(theirs)?;
+    }
+    Ok(guard)
+}
+
+/// Whether a node that is no peer may talk: not if both are in no cluster, for then the lists differ. Members hear
+/// whoever asks, for it may have been one of them; and a node that is in no cluster hears those that are in one, for they
+/// have taken it in.
+fn admit_stranger(ours: &Hello, theirs: &Hello) -> Result<(), String> {
+    match (&ours.cluster, &theirs.cluster) {
+        (None, None) if ours.joins => Err("this node waits to be taken into a running cluster".into()),
+        (None, None) => Err(format!("'{}' is not in this node's list of nodes", theirs.name)),
+        _ => Ok(()),
+    }
+}
+
+fn warn_of_address(theirs: &Hello, ours: &str) {
+    if !theirs.advertise.is_empty() && theirs.advertise != ours && theirs.cluster.is_some() {
+        let (name, advertise) = (&theirs.name, &theirs.advertise);
+        warn!(
+            peer = name,
+            "it says that it is reached at {advertise}, and the cluster has {ours}: godown cluster set {name} \
+             --address {advertise}"
+        );
+    }
 }
 
 /// Whether the connection that `name` has already shows a sign of life. A node that calls anew has hung up before,
@@ -191,9 +252,9 @@ async fn hear(peers: &Peers, session: &Session, from: NodeId, mut stream: TcpStr
                     // A caller that does not read its pongs loses them, and then its patience.
                     let _ = stream.try_write(&PING);
                 }
-                Ok(Some(Frame::Message(message))) => {
+                Ok(Some(Frame::Message(view, message))) => {
                     if session.is_evicted.load(Ordering::Relaxed)
-                        || peers.inbox.send(Input::Peer { from, message: *message }).await.is_err()
+                        || peers.inbox.send(Input::Peer { from, view, message: *message }).await.is_err()
                     {
                         return "this node is stopping".into();
                     }
@@ -212,7 +273,7 @@ async fn hear(peers: &Peers, session: &Session, from: NodeId, mut stream: TcpStr
 #[derive(Debug, PartialEq, Eq)]
 enum Frame {
     Ping,
-    Message(Box<godown_core::message::Message>),
+    Message(View, Box<Message>),
 }
 
 /// Takes the next whole frame off `buffer`; None when it has not arrived yet.
@@ -230,7 +291,8 @@ fn next_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
     }
     buffer.advance(wire::PREFIX);
     let frame = buffer.split_to(length);
-    Ok(Some(Frame::Message(Box::new(wire::decode(&frame)?))))
+    let (view, message) = wire::decode(&frame)?;
+    Ok(Some(Frame::Message(view, Box::new(message))))
 }
 
 #[cfg(test)]
@@ -238,7 +300,6 @@ mod tests {
     use bytes::Bytes;
     use godown_core::id::{Life, OpId};
     use godown_core::key::Key;
-    use godown_core::message::Message;
 
     use super::*;
 
@@ -246,10 +307,11 @@ mod tests {
     fn frames_and_pings_are_found_however_the_bytes_are_cut() {
         let message =
             Message::Fetch { op: OpId { origin: Life(1), n: 2 }, key: Key(Bytes::from_static(b"key")) };
+        let view = View { oldest: 1, reads: 2, newest: 3 };
         let mut bytes = PING.to_vec();
-        wire::encode(&message, &mut bytes);
+        wire::encode(wire::VERSION_MAX, view, &message, &mut bytes);
         bytes.extend_from_slice(&PING);
-        wire::encode(&message, &mut bytes);
+        wire::encode(wire::VERSION_MAX, view, &message, &mut bytes);
         for cut in 0..=bytes.len() {
             let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
             for part in [&bytes[..cut], &bytes[cut..]] {
@@ -258,7 +320,7 @@ mod tests {
                     found.push(frame);
                 }
             }
-            let message = || Frame::Message(Box::new(message.clone()));
+            let message = || Frame::Message(view, Box::new(message.clone()));
             assert_eq!(found, [Frame::Ping, message(), Frame::Ping, message()], "cut at {cut}");
         }
     }

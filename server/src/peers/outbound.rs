@@ -2,27 +2,34 @@
 //!
 //! One task per peer: call, greet, send, and when the connection ends call again, after a pause that doubles from a
 //! tenth of a second to two seconds, with jitter so that a cluster does not call in step. A peer that calls this
-//! node first is called back at once. While a peer is away little waits for it.
+//! node first is called back at once. While a peer is away little waits for it. A node that is no peer yet can be
+//! called as well, to ask who it is, or to be taken in by it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use godown_core::wire;
 use rand::RngExt as _;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::hello::Hello;
-use super::{Link, PING, PING_EVERY, Peers, SILENCE_MAX, count, lock};
+use super::hello::{Hello, Purpose};
+use super::{Connected, Link, PING, PING_EVERY, Peers, SILENCE_MAX, count, lock, wall_ms};
+use crate::config::Listed;
 
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// How long the peer may take to answer the hello: it may first have to find out that an older connection is dead.
 const HELLO_MAX: Duration = Duration::from_secs(8);
+
+/// How long the answer to a question may take: a node that takes another one in has to write that down first.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// The first pause, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -40,9 +47,8 @@ pub(super) async fn keep_calling(peers: Arc<Peers>, link: Arc<Link>, mut rng: Xo
         let why = match call(&peers, &link).await {
             Ok(stream) => {
                 was_told.clear();
-                link.outbox.here();
                 let why = send(&link, stream).await;
-                *lock(&link.life) = None;
+                *lock(&link.connected) = None;
                 info!(peer = %link.describe(), "the connection ended: {why}");
                 if started.elapsed() > LASTING {
                     pause = PAUSE_MIN;
@@ -72,28 +78,73 @@ impl Link {
     /// The peer, for people.
     pub(super) fn describe(&self) -> String {
         match self.name.get() {
-            Some(name) => format!("{name} ({})", self.listed),
-            None => self.listed.to_string(),
+            Some(name) => format!("{name} ({})", self.address),
+            None => self.address.to_string(),
         }
     }
 }
 
-/// A connection to the peer, greeted. The error is for people.
-async fn call(peers: &Peers, link: &Link) -> Result<TcpStream, String> {
-    let address = (link.listed.host.as_str(), link.listed.port);
-    let mut stream = timeout(CONNECT_MAX, TcpStream::connect(address))
+/// Asks the nodes at `addresses` in turn to take this one into their cluster, until one of them says that it has
+/// taken the request, or this node is in a cluster.
+pub(super) async fn ask_until_taken(peers: Arc<Peers>, addresses: Vec<Listed>, mut rng: Xoshiro256PlusPlus) {
+    let mut pause = PAUSE_MIN;
+    let mut was_told = String::new();
+    loop {
+        for address in &addresses {
+            if lock(&peers.table).cluster.is_some() {
+                return;
+            }
+            let why = match ask(&peers, address, Purpose::Join).await {
+                Ok(Hello { refused: None, name, cluster, .. }) => {
+                    let cluster = cluster.unwrap_or_default();
+                    info!(
+                        peer = name,
+                        "asked to be taken into cluster {cluster}: it is done when the change is applied there \
+                         (godown cluster plan, godown cluster apply)"
+                    );
+                    return;
+                }
+                Ok(Hello { refused: Some(why), .. }) | Err(why) => format!("{address}: {why}"),
+            };
+            if was_told != why {
+                warn!("not taken into a cluster yet: {why}");
+                was_told = why;
+            }
+        }
+        sleep(pause.mul_f64(rng.random_range(0.5..1.0))).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// What whoever is at `address` says to a caller that wants `purpose` and then hangs up. The error is for people.
+pub(super) async fn ask(peers: &Peers, address: &Listed, purpose: Purpose) -> Result<Hello, String> {
+    let (_, theirs) = greet(address, &peers.hello().wanting(purpose), ANSWER_MAX).await?;
+    Ok(theirs)
+}
+
+/// A connection over which both have said who they are. The error is for people.
+async fn greet(address: &Listed, ours: &Hello, answer_max: Duration) -> Result<(TcpStream, Hello), String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let mut stream = timeout(CONNECT_MAX, TcpStream::connect((address.host.as_str(), address.port)))
         .await
         .map_err(|_| "it does not answer".to_owned())?
-        .map_err(|error| error.to_string())?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        .map_err(|error| words(&error))?;
+    stream.set_nodelay(true).map_err(|error| words(&error))?;
     let greet = async {
-        peers.hello.write(&mut stream).await?;
+        ours.write(&mut stream).await?;
         Hello::read(&mut stream).await
     };
-    let theirs = timeout(HELLO_MAX, greet)
+    let theirs = timeout(answer_max, greet)
         .await
         .map_err(|_| "it does not greet back".to_owned())?
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| words(&error))?;
+    Ok((stream, theirs))
+}
+
+/// A connection to the peer, greeted. The error is for people.
+async fn call(peers: &Peers, link: &Link) -> Result<TcpStream, String> {
+    let purpose = if link.is_guest.load(Ordering::Relaxed) { Purpose::Answer } else { Purpose::Talk };
+    let (stream, theirs) = greet(&link.address, &peers.hello().wanting(purpose), HELLO_MAX).await?;
     accept(peers, link, &theirs)?;
     info!(peer = %link.describe(), "connected");
     Ok(stream)
@@ -102,14 +153,14 @@ async fn call(peers: &Peers, link: &Link) -> Result<TcpStream, String> {
 /// Whether whoever answered is the peer.
 fn accept(peers: &Peers, link: &Link, theirs: &Hello) -> Result<(), String> {
     let life = theirs.life().map_err(|error| error.to_string())?;
-    if theirs.name == peers.hello.name || life == peers.life {
+    if theirs.name == peers.identity.name || life == peers.identity.life {
         count(&peers.counts.impostors);
         let why =
             format!("whoever answers there has this node's own name ('{}') or life ({life})", theirs.name);
         error!(peer = %link.describe(), "{why}");
         return Err(why);
     }
-    peers.hello.check(theirs).map_err(|error| error.to_string())?;
+    peers.hello().check(theirs).map_err(|error| error.to_string())?;
     // The name is learnt even from a peer that refuses: it may be learning names itself.
     if !peers.learn(link, &theirs.name) {
         count(&peers.counts.impostors);
@@ -127,7 +178,9 @@ fn accept(peers: &Peers, link: &Link, theirs: &Hello) -> Result<(), String> {
     if let Some(why) = &theirs.refused {
         return Err(format!("it refuses: {why}"));
     }
-    *lock(&link.life) = Some(life);
+    *lock(&link.connected) = Some(Connected { life, ahead_ms: theirs.ahead_ms(wall_ms()) });
+    // What was checked above is that there is a common version.
+    link.outbox.here(theirs.writes().unwrap_or(wire::VERSION_MIN));
     Ok(())
 }
 

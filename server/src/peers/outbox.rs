@@ -4,11 +4,13 @@
 //! step says leaves in one write. A message may be lost by contract, and a peer that does not keep up must not grow
 //! this node: over the bound the newest message is dropped and counted. While the peer is away the bound is far
 //! smaller, and nothing waits longer than a few seconds: enough that nodes which start one after the other lose
-//! nothing of what they say first, and worth no more when the peer is back.
+//! nothing of what they say first, and worth no more when the peer is back. Frames are written in the version that the
+//! peer was last heard to read; when it comes back reading another one, what waits is dropped.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use godown_core::layout::active::View;
 use godown_core::message::Message;
 use godown_core::wire;
 use tokio::sync::Notify;
@@ -36,6 +38,8 @@ struct State {
     /// Bytes that the sender has taken and not yet written.
     leaving: usize,
     is_away: bool,
+    /// The version that frames are written in.
+    version: u8,
     /// When the first of the waiting frames came.
     oldest: Option<Instant>,
     /// How many frames wait.
@@ -57,7 +61,7 @@ pub(super) struct Counts {
 impl Outbox {
     /// An empty one, for a peer that is not there yet. A message is always taken when nothing waits, however long it is.
     pub(super) fn new(bytes_max: usize) -> Self {
-        let state = State { is_away: true, ..State::default() };
+        let state = State { is_away: true, version: wire::VERSION_MAX, ..State::default() };
         Self { state: Mutex::new(state), wake: Notify::new(), bytes_max }
     }
 
@@ -65,8 +69,9 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends the frame of `message`, or drops it.
-    pub(super) fn push(&self, message: &Message) {
+    /// Appends the frame of `message`, said by a node with this view, or drops it. What the peer's version has no words
+    /// for is left out.
+    pub(super) fn push(&self, view: View, message: &Message) {
         let mut state = self.state();
         let before = state.waiting.len();
         let bytes_max = if state.is_away { self.bytes_max.min(AWAY_BYTES_MAX) } else { self.bytes_max };
@@ -74,7 +79,10 @@ impl Outbox {
             state.counts.dropped += 1;
             return;
         }
-        wire::encode(message, &mut state.waiting);
+        let version = state.version;
+        if !wire::encode(version, view, message, &mut state.waiting) {
+            return;
+        }
         let frame = state.waiting.len() - before;
         let is_alone = before + state.leaving == 0;
         if frame > wire::FRAME_MAX + wire::PREFIX
@@ -124,11 +132,16 @@ impl Outbox {
         }
     }
 
-    /// The peer is there.
-    pub(super) fn here(&self) {
+    /// The peer is there, and frames are to be written in `version`.
+    pub(super) fn here(&self, version: u8) {
         let mut state = self.state();
         state.is_away = false;
         state.leaving = 0;
+        if state.version != version {
+            state.version = version;
+            state.waiting = Vec::new();
+            state.counts.dropped += std::mem::take(&mut state.frames);
+        }
     }
 
     /// The counters.
@@ -157,7 +170,7 @@ mod tests {
         let mut messages = Vec::new();
         while let Some((prefix, tail)) = rest.split_first_chunk::<4>() {
             let (frame, tail) = tail.split_at(wire::length(*prefix).expect("in bounds"));
-            messages.push(wire::decode(frame).expect("whole"));
+            messages.push(wire::decode(frame).expect("whole").1);
             rest = tail;
         }
         messages
@@ -166,7 +179,7 @@ mod tests {
     /// An outbox whose peer is there.
     fn here(bytes_max: usize) -> Outbox {
         let outbox = Outbox::new(bytes_max);
-        outbox.here();
+        outbox.here(wire::VERSION_MAX);
         outbox
     }
 
@@ -174,7 +187,7 @@ mod tests {
     fn what_was_pushed_is_taken_in_order() {
         let outbox = here(1_000);
         for bytes in [1, 2, 3] {
-            outbox.push(&message(bytes));
+            outbox.push(View::default(), &message(bytes));
         }
         assert_eq!(frames(&outbox), [message(1), message(2), message(3)]);
         assert_eq!(frames(&outbox), []);
@@ -184,21 +197,21 @@ mod tests {
     fn over_the_bound_the_newest_is_dropped_and_counted() {
         let outbox = here(400);
         for _ in 0..1_000 {
-            outbox.push(&message(100));
+            outbox.push(View::default(), &message(100));
         }
         let counts = outbox.counts();
         assert_eq!(counts.queued + counts.dropped, 1_000);
         assert!(counts.queued >= 2 && counts.bytes <= 400, "{counts:?}");
         assert_eq!(frames(&outbox).len() as u64, counts.queued);
-        outbox.push(&message(300));
+        outbox.push(View::default(), &message(300));
         assert_eq!(outbox.counts().queued, counts.queued, "what is being written counts too");
     }
 
     #[test]
     fn a_message_longer_than_the_bound_is_taken_when_nothing_waits() {
         let outbox = here(10);
-        outbox.push(&message(100));
-        outbox.push(&message(1));
+        outbox.push(View::default(), &message(100));
+        outbox.push(View::default(), &message(1));
         assert_eq!(frames(&outbox), [message(100)]);
     }
 
@@ -206,12 +219,12 @@ mod tests {
     fn little_is_kept_for_a_peer_that_is_away_and_not_for_long() {
         let outbox = here(1 << 20);
         for _ in 0..1_000 {
-            outbox.push(&message(1_000));
+            outbox.push(View::default(), &message(1_000));
         }
         outbox.away();
         assert_eq!((outbox.counts().bytes, outbox.counts().dropped), (0, 1_000), "too much");
         for _ in 0..1_000 {
-            outbox.push(&message(1_000));
+            outbox.push(View::default(), &message(1_000));
         }
         let counts = outbox.counts();
         assert!(counts.bytes as usize <= AWAY_BYTES_MAX && counts.dropped < 2_000, "{counts:?}");
@@ -220,8 +233,20 @@ mod tests {
         outbox.state().oldest = Instant::now().checked_sub(AWAY_MAX * 2);
         outbox.away();
         assert_eq!((outbox.counts().bytes, outbox.counts().dropped), (0, 2_000), "too old");
-        outbox.push(&message(3));
-        outbox.here();
+        outbox.push(View::default(), &message(3));
+        outbox.here(wire::VERSION_MAX);
         assert_eq!(frames(&outbox), [message(3)]);
+    }
+
+    #[test]
+    fn a_peer_that_comes_back_reading_another_version_gets_nothing_of_the_former() {
+        let outbox = Outbox::new(1 << 20);
+        outbox.push(View::default(), &message(1));
+        outbox.here(wire::VERSION_MIN);
+        assert_eq!((outbox.counts().dropped, outbox.counts().bytes), (1, 0));
+        outbox.away();
+        outbox.here(wire::VERSION_MAX);
+        outbox.push(View::default(), &message(2));
+        assert_eq!(frames(&outbox), [message(2)]);
     }
 }
