@@ -7,6 +7,7 @@
 
 mod bench;
 mod check;
+mod cluster;
 mod config;
 mod demo;
 mod driver;
@@ -64,6 +65,8 @@ enum Verb {
     Serve(serve::Args),
     /// Print every setting with its default, as a configuration file.
     Config(config::Args),
+    /// See and change who is in a cluster.
+    Cluster(cluster::Args),
     /// Start three nodes, load them, break them, and judge what the clients saw.
     Demo(demo::Args),
     /// Measure calls per second and latency for several numbers of connections.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
     let outcome: Result<ExitCode, Box<dyn Error>> = match Cli::parse().verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Config(args) => config::run(args),
+        Verb::Cluster(args) => cluster::run(args),
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Check(args) => check::run(args),

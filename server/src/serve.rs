@@ -5,6 +5,7 @@
 //! connections, requests in flight finish (up to a bound), the store is synced. An end without all that (`kill -9`, a
 //! panic, a broken store) loses nothing that was acknowledged; it only makes the next start do more.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -26,14 +27,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Flags, LogFormat, Setup};
+use crate::config::{Flags, Listed, LogFormat, Setup};
 use crate::driver::{Driver, Sources};
 use crate::http::{self, Front};
-use crate::peers::Peers;
+use crate::peers::{Identity, Memory, Peers, memory};
 use crate::store::{Folder, Started, Store, StoreEvent};
 
 /// Messages from peers that may wait for the event loop; peers wait when there are more.
 const INBOX_MAX: usize = 1_024;
+
+/// Nodes that may wait to be taken in; further ones are told to ask again.
+const REQUESTS_MAX: usize = 16;
 
 /// The flags of `godown serve`.
 #[derive(clap::Args)]
@@ -66,6 +70,7 @@ struct Beginning {
     folder: Arc<Folder>,
     listeners: Listeners,
     started: Started,
+    memory: Option<Memory>,
     events: mpsc::UnboundedReceiver<StoreEvent>,
     stop_with_stdin: bool,
 }
@@ -84,7 +89,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         http: listen(setup.http, "for HTTP", "--http")?,
     };
     let (sender, events) = mpsc::unbounded_channel();
-    let is_alone = setup.copies() == 1;
+    let memory = Memory::read(&folder)?;
+    // With one copy of each key nobody could refill a lost store, either.
+    let has_others = memory.as_ref().map_or(setup.has_others(), |memory| !memory.members.is_empty());
+    let is_alone = !has_others || setup.shape().1 == 1;
     let started = Store::start(Arc::clone(&folder), is_alone, setup.disk_reserve_bytes, sender)?;
     if let Some(why) = &started.set_aside {
         error!("starting over an empty store, to be refilled by the other replicas: {why}");
@@ -100,6 +108,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         folder,
         listeners,
         started,
+        memory,
         events,
         stop_with_stdin,
     }));
@@ -179,9 +188,13 @@ impl Listeners {
 
 /// Everything that happens on the event loop.
 async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
-    let Beginning { setup, life, seed, folder, listeners, started, events, stop_with_stdin } = beginning;
+    let Beginning { setup, life, seed, folder, listeners, started, memory, events, stop_with_stdin } =
+        beginning;
     let Started { store, boot_rows, .. } = started;
+    let start = Start::choose(&setup, memory, boot_rows.is_empty());
     let (inbox, inbox_source) = mpsc::channel(INBOX_MAX);
+    let (requests, request_source) = mpsc::channel(REQUESTS_MAX);
+    let (remember, to_remember) = watch::channel(None);
     // One place for each call that the core admits, and some for calls that it refuses and for questions.
     let (asks, ask_source) = mpsc::channel(setup.limits().calls + 64);
     let sources = Sources { events, asks: ask_source, inbox: inbox_source };
@@ -189,11 +202,24 @@ async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
     let (stop_all, all_stopped) = watch::channel(false);
 
     let begin = || -> Result<_, Box<dyn Error>> {
-        let peers = Peers::new(&setup, life, &folder, inbox)?;
-        let front = Front::new(&setup, life, asks, Arc::clone(&peers));
         let peer_listener = TcpListener::from_std(listeners.peers)?;
+        let identity = Identity {
+            name: setup.name.clone(),
+            life,
+            shape: setup.shape(),
+            advertise: setup.advertised(peer_listener.local_addr()?),
+            zone: setup.zone.clone(),
+            weight: setup.weight,
+            joins: start.joins,
+        };
+        let listed = with_names(&start.listed, &memory::names(&folder)?);
         let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        tokio::spawn(Arc::clone(&peers).run(peer_listener, rng, all_stopped.clone()));
+        let peers = Peers::new(identity, listed, setup.outbox_bytes_max, rng, inbox, requests);
+        let front = Front::new(&setup, life, asks, Arc::clone(&peers));
+        let join = if start.joins { setup.join.clone() } else { Vec::new() };
+        tokio::spawn(Arc::clone(&peers).run(peer_listener, join, all_stopped.clone()));
+        tokio::spawn(http::take_in(Arc::clone(&front), request_source));
+        tokio::spawn(Memory::keep(Arc::clone(&folder), to_remember));
         let http_listener = TcpListener::from_std(listeners.http)?;
         let http = tokio::spawn(http::serve(Arc::clone(&front), http_listener, http_stopped));
         Ok((peers, front, http, Orders::new(stop_with_stdin)?))
@@ -209,10 +235,13 @@ async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
             info!("waiting to hear the names of the peers at {}", nameless.join(", "));
         }
         let names = tokio::select! {
-            names = peers.names(&folder) => names?,
+            names = peers.names() => names,
             _ = all_stopped.wait_for(|&stopped| stopped) => return Ok(None),
         };
-        let config = setup.config(names.iter().map(String::as_str))?;
+        if start.listed.iter().any(|peer| peer.name.is_none()) {
+            memory::keep_names(&folder, &peers.names_by_address())?;
+        }
+        let config = setup.config(peers.hello().advertise, life, (!start.joins).then_some(&names[..]))?;
         Ok(Some(Node::new(config, Boot { life, rows: boot_rows }, seed)?))
     };
     let drive = async {
@@ -223,7 +252,8 @@ async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
             Err(error) => return (store, Err(error)),
         };
         front.start(Arc::clone(store.stats()));
-        let (store, outcome) = Driver::new(node, Arc::clone(&peers), store).run(sources, all_stopped).await;
+        let driver = Driver::new(node, Arc::clone(&peers), store, remember);
+        let (store, outcome) = driver.run(sources, all_stopped).await;
         let outcome = outcome.map_err(|reason| {
             let words = "the store cannot be relied on any more, so this node stops";
             format!("{words}; nothing acknowledged is lost: {reason}").into()
@@ -248,6 +278,33 @@ async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
         ended = drive => ended,
         never = stop => match never {},
     }
+}
+
+/// How a node finds the others at its start.
+struct Start {
+    /// Whether it waits to be taken into a running cluster, rather than begin one with those that are listed.
+    joins: bool,
+    listed: Vec<Listed>,
+}
+
+impl Start {
+    /// What `setup` says goes for the first start. Later what was remembered is newer; and a node that remembers
+    /// a cluster over a store that is empty has lost it: it must not begin another cluster alone, under its old name.
+    fn choose(setup: &Setup, memory: Option<Memory>, is_empty: bool) -> Self {
+        match memory {
+            Some(memory) => Self { joins: is_empty && !memory.members.is_empty(), listed: memory.listed() },
+            None => Self { joins: !setup.join.is_empty(), listed: setup.peers.clone() },
+        }
+    }
+}
+
+/// The nodes that are listed without a name get the one that they once said.
+fn with_names(listed: &[Listed], names: &BTreeMap<String, String>) -> Vec<Listed> {
+    let named = |listed: &Listed| {
+        let name = listed.name.clone().or_else(|| names.get(&listed.to_string()).cloned());
+        Listed { name, ..listed.clone() }
+    };
+    listed.iter().map(named).collect()
 }
 
 /// What can tell a node to stop.

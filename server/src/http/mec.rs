@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::multipart::{self, Part};
 use super::query::{Query, escape, unescape};
 use super::refusal::Refusal;
-use super::{Front, Shared};
+use super::{Front, Shared, unexpected};
 
 /// The client's causal context, opaque to it.
 const CLOCK: &str = "x-mec-vclock";
@@ -197,12 +197,6 @@ fn stored(reply: Reply) -> Result<Context, Refusal> {
         Reply::Failed(failure) => Err(failure.into()),
         other => Err(unexpected(&other)),
     }
-}
-
-/// # Panics
-/// Always: the core answers each call with a reply of its own kind.
-fn unexpected(reply: &Reply) -> Refusal {
-    unreachable!("the core answered a call with {reply:?}")
 }
 
 fn read_key(uri: &Uri, bytes_max: usize) -> Result<Key, Refusal> {

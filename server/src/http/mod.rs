@@ -5,6 +5,7 @@
 //! process lives, `/ready` that the node serves everything it holds, `/stats` everything that is counted.
 
 mod body;
+mod cluster;
 mod mec;
 mod multipart;
 mod patience;
@@ -37,6 +38,7 @@ use crate::driver::{Ask, Status};
 use crate::peers::Peers;
 use crate::store::StoreStats;
 use body::Bodies;
+pub(crate) use cluster::take_in;
 use patience::Patient;
 use refusal::Refusal;
 
@@ -115,11 +117,28 @@ impl Front {
     }
 }
 
+/// # Panics
+/// Always: the core answers each call with a reply of its own kind.
+fn unexpected(reply: &Reply) -> Refusal {
+    unreachable!("the core answered a call with {reply:?}")
+}
+
 fn router(front: Shared) -> Router {
     Router::new()
         .route("/mec", any(mec::list))
         .route("/mec/", any(mec::key))
         .route("/mec/{*key}", any(mec::key))
+        .route("/cluster/status", any(cluster::status))
+        .route("/cluster/transfers", any(cluster::transfers))
+        .route("/cluster/join", any(cluster::join))
+        .route("/cluster/leave", any(cluster::leave))
+        .route("/cluster/remove", any(cluster::remove))
+        .route("/cluster/replace", any(cluster::replace))
+        .route("/cluster/set", any(cluster::set))
+        .route("/cluster/plan", any(cluster::plan))
+        .route("/cluster/apply", any(cluster::apply))
+        .route("/cluster/unstage", any(cluster::unstage))
+        .route("/cluster/repair", any(cluster::repair))
         .route("/health", any(health))
         .route("/ready", any(ready))
         .route("/stats", any(stats))
@@ -128,7 +147,10 @@ fn router(front: Shared) -> Router {
 }
 
 async fn unknown(uri: Uri) -> Refusal {
-    Refusal::absent(format!("there is nothing at {}: see /mec, /health, /ready, /stats", uri.path()))
+    Refusal::absent(format!(
+        "there is nothing at {}: see /mec, /cluster/status, /health, /ready, /stats",
+        uri.path()
+    ))
 }
 
 /// These pages take no parameters and no other methods.
@@ -156,7 +178,12 @@ async fn ready(State(front): State<Shared>, request: Request) -> Result<&'static
         return Err(Refusal::unavailable("fenced: another node uses this one's identity"));
     }
     if !status.is_ready {
-        return Err(Refusal::unavailable("catching up with the other replicas"));
+        let cluster = front.cluster_status().await?;
+        return Err(Refusal::unavailable(match (&cluster.cluster, cluster.member) {
+            (None, _) => "this node is in no cluster yet",
+            (Some(_), false) => "this node is no member of its cluster any more",
+            (Some(_), true) => "catching up with the other replicas",
+        }));
     }
     Ok("ready\n")
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use godown_core::message::{Failure, Refusal as Reason};
+use godown_core::message::{ClusterRefusal, Failure, Refusal as Reason};
 
 /// An answer other than what was asked for.
 #[derive(Debug)]
@@ -31,6 +31,16 @@ impl Refusal {
     /// 404.
     pub(super) fn absent(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, reason)
+    }
+
+    /// 409: the request is understood, and does not go together with how things stand.
+    pub(super) fn conflict(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, reason)
+    }
+
+    /// Its status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// 405, with the methods that would do.
@@ -68,7 +78,14 @@ impl From<Failure> for Refusal {
             Failure::Timeout { .. } | Failure::Refused { .. } => {
                 Self::unavailable(format!("{reason} (a write that fails so may still surface)"))
             }
+            Failure::NotTaken(Reason::NotAMember) => {
+                Self::unavailable("this node is no member of a cluster, or not any more: ask one that is")
+            }
             Failure::Overloaded { .. } | Failure::NotTaken(_) => Self::unavailable(reason),
+            Failure::Cluster(refusal) => match **refusal {
+                ClusterRefusal::NoCluster | ClusterRefusal::NoMajority { .. } => Self::unavailable(reason),
+                _ => Self::conflict(reason),
+            },
             Failure::ValueTooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, reason),
             Failure::KeyEmpty
             | Failure::KeyTooLong { .. }

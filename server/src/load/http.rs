@@ -31,6 +31,8 @@ pub(crate) enum Method {
     Put,
     /// Delete it.
     Delete,
+    /// Have it done.
+    Post,
 }
 
 impl Method {
@@ -39,6 +41,7 @@ impl Method {
             Method::Get => "GET",
             Method::Put => "PUT",
             Method::Delete => "DELETE",
+            Method::Post => "POST",
         }
     }
 }
@@ -76,7 +79,7 @@ impl<'a> Request<'a> {
             text(": ");
             text(value);
         }
-        if self.method == Method::Put || !self.body.is_empty() {
+        if matches!(self.method, Method::Put | Method::Post) || !self.body.is_empty() {
             text("\r\nContent-Length: ");
             text(&self.body.len().to_string());
         }
