@@ -251,7 +251,7 @@ async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
             Ok(None) => return (store, Ok(())),
             Err(error) => return (store, Err(error)),
         };
-        front.start(Arc::clone(store.stats()));
+        front.start(store.meter());
         let driver = Driver::new(node, Arc::clone(&peers), store, remember);
         let (store, outcome) = driver.run(sources, all_stopped).await;
         let outcome = outcome.map_err(|reason| {

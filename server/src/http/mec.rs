@@ -19,6 +19,7 @@ use godown_core::message::{Change, Failure, Value};
 use godown_core::token;
 use tokio::time::Instant;
 
+use super::metrics::Operation;
 use super::multipart::{self, Part};
 use super::query::{Query, escape, unescape};
 use super::refusal::Refusal;
@@ -40,18 +41,43 @@ type Answer = Result<Response<Body>, Refusal>;
 
 /// `/mec/{key}`.
 pub(super) async fn key(State(shared): State<Shared>, request: Request) -> Answer {
+    let operation = match *request.method() {
+        Method::PUT | Method::POST => Operation::Put,
+        Method::DELETE => Operation::Delete,
+        _ => Operation::Get,
+    };
+    timed(&shared, operation, serve_key(&shared, request)).await
+}
+
+/// Counts a request with the time that it took.
+async fn timed(shared: &Front, operation: Operation, serve: impl Future<Output = Answer>) -> Answer {
+    let started = Instant::now();
+    let answer = serve.await;
+    let status = match &answer {
+        Ok(response) => response.status(),
+        Err(refusal) => refusal.status(),
+    };
+    shared.requests.count(operation, status, started.elapsed());
+    answer
+}
+
+async fn serve_key(shared: &Front, request: Request) -> Answer {
     let (head, body) = request.into_parts();
     let key = || read_key(&head.uri, shared.limits.key_bytes);
     match head.method {
-        Method::GET | Method::HEAD => get(&shared, key()?, &head).await,
-        Method::PUT | Method::POST => put(&shared, key()?, &head, body).await,
-        Method::DELETE => delete(&shared, key()?, &head).await,
+        Method::GET | Method::HEAD => get(shared, key()?, &head).await,
+        Method::PUT | Method::POST => put(shared, key()?, &head, body).await,
+        Method::DELETE => delete(shared, key()?, &head).await,
         _ => Err(Refusal::method("GET, HEAD, PUT, POST, DELETE")),
     }
 }
 
 /// `/mec`.
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Answer {
+    timed(&shared, Operation::List, serve_list(&shared, request)).await
+}
+
+async fn serve_list(shared: &Front, request: Request) -> Answer {
     if !matches!(request.method(), &Method::GET | &Method::HEAD) {
         return Err(Refusal::method("GET, HEAD"));
     }

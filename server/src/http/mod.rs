@@ -2,11 +2,13 @@
 //!
 //! Each face is a module that turns requests into the core's calls; what they share is here: how a call reaches the
 //! event loop and its reply comes back, and the bounds on connections, heads, bodies and time. `/health` says that the
-//! process lives, `/ready` that the node serves everything it holds, `/stats` everything that is counted.
+//! process lives, `/ready` that the node serves everything it holds, `/stats` everything that is counted, for people, and
+//! `/metrics` the same for Prometheus.
 
 mod body;
 mod cluster;
 mod mec;
+mod metrics;
 mod multipart;
 mod patience;
 mod query;
@@ -36,9 +38,10 @@ use tracing::{debug, warn};
 use crate::config::Setup;
 use crate::driver::{Ask, Status};
 use crate::peers::Peers;
-use crate::store::StoreStats;
+use crate::store::Meter;
 use body::Bodies;
 pub(crate) use cluster::take_in;
+use metrics::Requests;
 use patience::Patient;
 use refusal::Refusal;
 
@@ -58,7 +61,8 @@ pub(crate) struct Front {
     connections_max: usize,
     asks: mpsc::Sender<Ask>,
     peers: Arc<Peers>,
-    store: OnceLock<Arc<StoreStats>>,
+    store: OnceLock<Meter>,
+    requests: Requests,
     is_started: AtomicBool,
 }
 
@@ -78,12 +82,13 @@ impl Front {
             asks,
             peers,
             store: OnceLock::new(),
+            requests: Requests::default(),
             is_started: AtomicBool::new(false),
         })
     }
 
     /// From now on somebody takes calls.
-    pub(crate) fn start(&self, store: Arc<StoreStats>) {
+    pub(crate) fn start(&self, store: Meter) {
         let _ = self.store.set(store);
         self.is_started.store(true, Ordering::Relaxed);
     }
@@ -139,6 +144,7 @@ fn router(front: Shared) -> Router {
         .route("/cluster/apply", any(cluster::apply))
         .route("/cluster/unstage", any(cluster::unstage))
         .route("/cluster/repair", any(cluster::repair))
+        .route("/metrics", any(metrics::page))
         .route("/health", any(health))
         .route("/ready", any(ready))
         .route("/stats", any(stats))
@@ -148,7 +154,7 @@ fn router(front: Shared) -> Router {
 
 async fn unknown(uri: Uri) -> Refusal {
     Refusal::absent(format!(
-        "there is nothing at {}: see /mec, /cluster/status, /health, /ready, /stats",
+        "there is nothing at {}: see /mec, /cluster/status, /health, /ready, /stats, /metrics",
         uri.path()
     ))
 }
@@ -196,7 +202,7 @@ async fn stats(State(front): State<Shared>, request: Request) -> Result<Response
     let store: serde_json::Map<String, serde_json::Value> = front
         .store
         .get()
-        .map(|store| store.named().map(|(name, count)| (name.into(), count.into())))
+        .map(|store| store.stats().named().map(|(name, count)| (name.into(), count.into())))
         .into_iter()
         .flatten()
         .collect();

@@ -147,6 +147,11 @@ impl Lsm {
         Ok(batch.commit()?)
     }
 
+    /// Bytes on disk, as far as the engine knows.
+    pub(super) fn disk_bytes(&self) -> Option<u64> {
+        self.db.disk_space().ok()
+    }
+
     /// Makes everything written so far survive a crash of the machine.
     pub(super) fn sync(&self) -> Result<(), EngineError> {
         Ok(self.db.persist(PersistMode::SyncAll)?)

@@ -107,6 +107,25 @@ pub(crate) struct Store {
     stats: Arc<StoreStats>,
 }
 
+/// Answers questions about a store that works.
+#[derive(Clone)]
+pub(crate) struct Meter {
+    lsm: Lsm,
+    stats: Arc<StoreStats>,
+}
+
+impl Meter {
+    /// The counters.
+    pub(crate) fn stats(&self) -> &StoreStats {
+        &self.stats
+    }
+
+    /// Bytes on disk; None when the engine cannot say. Blocks, perhaps for as long as a sync takes.
+    pub(crate) fn disk_bytes(&self) -> Option<u64> {
+        self.lsm.disk_bytes()
+    }
+}
+
 /// A store that has just been opened.
 pub(crate) struct Started {
     /// The store.
@@ -178,9 +197,9 @@ impl Store {
         }
     }
 
-    /// The counters.
-    pub(crate) const fn stats(&self) -> &Arc<StoreStats> {
-        &self.stats
+    /// What can be asked about the store while it works.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter { lsm: self.lsm.clone(), stats: Arc::clone(&self.stats) }
     }
 
     /// Finishes what was handed in, ends the threads and syncs everything. Blocks.

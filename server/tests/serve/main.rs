@@ -6,5 +6,6 @@ mod crash;
 mod life;
 mod limits;
 mod mec;
+mod metrics;
 mod peers;
 mod startup;
