@@ -37,7 +37,12 @@ pub(crate) fn godown(arguments: &[&str]) -> (ExitStatus, String, String) {
 
 /// An address that nobody listens on.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free_address_on("127.0.0.1")
+}
+
+/// The same, on another loopback address.
+pub(crate) fn free_address_on(host: &str) -> SocketAddr {
+    let listener = TcpListener::bind((host, 0)).expect("a free port");
     listener.local_addr().expect("an address")
 }
 
@@ -56,6 +61,20 @@ impl Node {
         let text = fs::read_to_string(&self.config).expect("readable");
         fs::write(&self.config, format!("{settings}\n{text}")).expect("written");
         text
+    }
+
+    /// Replaces words in its configuration file, everywhere, for the next start.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(&self.config).expect("readable");
+        assert!(text.contains(from), "no {from} in {text}");
+        fs::write(&self.config, text.replace(from, to)).expect("written");
+    }
+
+    /// Drops the list of nodes from its configuration file, for the next start.
+    pub(crate) fn unlist(&self) {
+        let text = fs::read_to_string(&self.config).expect("readable");
+        let (head, _) = text.split_once("[[node]]").expect("a list");
+        fs::write(&self.config, head).expect("written");
     }
 
     /// Starts it; it serves when this returns, though it may have to catch up.
@@ -114,6 +133,27 @@ impl Node {
 
     pub(crate) fn get(&self, target: &str) -> Response {
         self.request("GET", target, &[], b"")
+    }
+
+    /// Runs `godown cluster` with this node as the one that is asked.
+    pub(crate) fn cluster(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let url = format!("http://{}", self.http());
+        let (status, stdout, stderr) = godown(&[&["cluster", "--node", &url], arguments].concat());
+        (status.code(), stdout, stderr)
+    }
+
+    /// The same, which must be done. Gives what it says.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.cluster(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {stdout}{stderr}");
+        stdout
+    }
+
+    /// The same, which must be refused. Gives the reason.
+    pub(crate) fn refuses(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.cluster(arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {stdout}{stderr}");
+        stderr
     }
 
     /// A write that must be acknowledged. Gives the clock.
@@ -206,7 +246,7 @@ pub(crate) enum Lists {
 pub(crate) struct Cluster {
     // Before the folder: nodes end before it goes.
     nodes: Vec<Node>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Cluster {
@@ -236,7 +276,32 @@ impl Cluster {
             fs::write(&config, text).expect("written");
             Node { name, folder: root, peers: addresses[index], config, running: None }
         };
-        Self { nodes: (0..count).map(node).collect(), _folder: folder }
+        Self { nodes: (0..count).map(node).collect(), folder }
+    }
+
+    /// One more node, not started: `name` listens on `address` and has `settings`, but no list.
+    pub(crate) fn add(&mut self, name: &str, address: SocketAddr, settings: &str) -> &mut Node {
+        // Two may have one name.
+        let place = format!("{name}-{}", self.nodes.len());
+        let root = self.folder.path().join(&place);
+        let config = self.folder.path().join(format!("{place}.toml"));
+        let text = format!(
+            "name = \"{name}\"\nlisten = \"{}\"\nport = {}\nhttpport = 0\nroot = \"{}\"\n{settings}\n",
+            address.ip(),
+            address.port(),
+            root.display()
+        );
+        fs::write(&config, text).expect("written");
+        self.nodes.push(Node { name: name.into(), folder: root, peers: address, config, running: None });
+        self.nodes.last_mut().expect("it was just added")
+    }
+
+    /// One more node that asks the first one to be taken in, started.
+    pub(crate) fn add_joining(&mut self, name: &str) -> &Node {
+        let settings = format!("join = [\"{}\"]\nsync_every_ms = 100", self.nodes[0].peers);
+        let node = self.add(name, free_address(), &settings);
+        node.start();
+        node
     }
 
     /// `count` nodes that are ready.

@@ -6,6 +6,8 @@ mod crash;
 mod life;
 mod limits;
 mod mec;
+mod members;
 mod metrics;
 mod peers;
+mod rolling;
 mod startup;
