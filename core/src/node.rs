@@ -26,7 +26,7 @@ use crate::key::{Key, Partition};
 use crate::layout::active::{Layouts, View};
 use crate::layout::{Change, Member};
 use crate::list::Lists;
-use crate::message::{self, Failure, Message, Progress, Refusal};
+use crate::message::{self, Failure, Message, Probed, Progress, Refusal};
 #[cfg(feature = "simulation")]
 use crate::moment::Moments;
 use crate::note::Note;
@@ -323,12 +323,28 @@ impl Node {
     /// Whether this node answers reads for every partition that it holds.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.unready().is_none()
+    }
+
+    /// Why this node does not answer reads for every partition that it holds, in words; None when it does.
+    #[must_use]
+    pub fn unready(&self) -> Option<String> {
         let me = self.config.node;
-        let Some(newest) = self.layout.newest() else { return false };
-        let is_whole = |partition| {
-            self.shared.replicas.get(&partition).is_some_and(|replica: &Replica| replica.complete)
-        };
-        !self.is_fenced && newest.member(me).is_some() && newest.held_by(me).all(is_whole)
+        let Some(newest) = self.layout.newest() else { return Some("it belongs to no cluster".into()) };
+        if self.is_fenced {
+            return Some("it is fenced".into());
+        }
+        if newest.member(me).is_none() {
+            return Some("it is not a member of the cluster".into());
+        }
+        newest.held_by(me).find_map(|partition| match self.shared.replicas.get(&partition) {
+            None => Some(format!("{partition:?} has not begun")),
+            Some(replica) if replica.complete => None,
+            Some(replica) => {
+                let (caught_up, barrier) = (&replica.caught_up, &replica.barrier);
+                Some(format!("{partition:?} has caught up with {caught_up:?}, barrier {barrier:?}"))
+            }
+        })
     }
 
     /// The layouts that this node works with.
@@ -1093,6 +1109,10 @@ fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> b
         Message::Fetch { op, .. } => cx.send(to, Message::Fetched { op, outcome: Err(refusal) }),
         Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),
         Message::List { op, .. } => cx.send(to, Message::Listed { op, outcome: Err(refusal) }),
+        // Nobody need wait for its time to run out to learn that clocks cannot be compared.
+        Message::Probe { op, .. } if refusal == Refusal::NotAMember => {
+            cx.send(to, Message::Probed { op, outcome: Probed::OtherView });
+        }
         Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } => {}
         // Votes and the like have refusals of their own, and are small; a fenced node casts none.
         Message::Prepare { .. } | Message::Accept { .. } => return refusal == Refusal::Fenced,

@@ -323,6 +323,14 @@ pub struct Loaded {
     pub record: Option<Record>,
 }
 
+/// The first life over the store that has these rows of [`boot_range`]; None when they do not say.
+#[must_use]
+pub fn first_life(rows: &[Row]) -> Option<Life> {
+    let row = rows.iter().find(|row| row.key.0[..] == [RECORD])?;
+    let record: FrozenRecord = frozen::decode(open(&row.key, row.value.as_ref()?, V1).ok()?)?;
+    record.thaw().map(|record| record.store).filter(|store| *store != Life::default())
+}
+
 /// Reads the rows of [`boot_range`], in the order of their keys.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use clap::ValueEnum;
 use godown_core::id::Life;
 use godown_core::input::Boot;
 use godown_core::node::Node;
+use godown_core::stored;
 use rand::rngs::SysRng;
 use rand::{SeedableRng as _, TryRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -201,11 +202,13 @@ async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
     let (stop_http, http_stopped) = watch::channel(false);
     let (stop_all, all_stopped) = watch::channel(false);
 
+    let store_life = stored::first_life(&boot_rows).unwrap_or(life);
     let begin = || -> Result<_, Box<dyn Error>> {
         let peer_listener = TcpListener::from_std(listeners.peers)?;
         let identity = Identity {
             name: setup.name.clone(),
             life,
+            store: store_life,
             shape: setup.shape(),
             advertise: setup.advertised(peer_listener.local_addr()?),
             zone: setup.zone.clone(),
@@ -241,7 +244,7 @@ async fn live(beginning: Beginning) -> (Store, Result<(), Box<dyn Error>>) {
         if start.listed.iter().any(|peer| peer.name.is_none()) {
             memory::keep_names(&folder, &peers.names_by_address())?;
         }
-        let config = setup.config(peers.hello().advertise, life, (!start.joins).then_some(&names[..]))?;
+        let config = setup.config(peers.hello().advertise, (!start.joins).then_some(&names[..]))?;
         Ok(Some(Node::new(config, Boot { life, rows: boot_rows }, seed)?))
     };
     let drive = async {

@@ -434,14 +434,9 @@ impl Setup {
         Ok(setup)
     }
 
-    /// The core's configuration of a node that is reached at `address` in this `life`, and begins a cluster with
+    /// The core's configuration of a node that is reached at `address`, and begins a cluster with
     /// `founders`, once every name is known; with none of them it waits to be taken into one.
-    pub(crate) fn config(
-        &self,
-        address: String,
-        life: Life,
-        founders: Option<&[String]>,
-    ) -> Result<Config, SetupError> {
+    pub(crate) fn config(&self, address: String, founders: Option<&[String]>) -> Result<Config, SetupError> {
         let mut settings = self.settings.clone();
         settings.me = Member {
             id: settings.node,
@@ -449,7 +444,8 @@ impl Setup {
             address,
             zone: self.zone.clone(),
             weight: self.weight,
-            life,
+            // The core sees to that.
+            store: Life::default(),
         };
         settings.members = match founders {
             Some(others) => others.iter().map(|name| NodeId::named(name)).chain([settings.node]).collect(),

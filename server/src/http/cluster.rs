@@ -198,7 +198,7 @@ pub(super) async fn set(State(shared): State<Shared>, request: Request) -> Answe
         weight: weight.unwrap_or(member.weight),
         name: node,
         // The one that is on record stays.
-        life: Life::default(),
+        store: Life::default(),
     };
     stage(&shared, Change::Set(member)).await
 }
@@ -486,8 +486,8 @@ fn candidate(status: &Status, hello: &Hello) -> Result<Candidate, Refusal> {
         )));
     }
     let (name, address, zone) = (name.clone(), address.clone(), hello.zone.clone());
-    let life = hello.life().map_err(|why| Refusal::conflict(format!("'{name}': {why}")))?;
-    Ok(Candidate::New(Member { id: NodeId::named(&name), name, address, zone, weight: hello.weight, life }))
+    let store = hello.store();
+    Ok(Candidate::New(Member { id: NodeId::named(&name), name, address, zone, weight: hello.weight, store }))
 }
 
 fn already(status: &Status, name: &str) -> Done {

@@ -37,6 +37,9 @@ pub(crate) struct Hello {
     pub(crate) name: String,
     /// Its life, in hexadecimal digits.
     life: String,
+    /// The first life over its store, in the same way: what a cluster that takes it in is to know it by.
+    #[serde(default)]
+    store: String,
     /// The oldest version of frames that it reads.
     frames_min: u8,
     /// The newest version of frames that it reads.
@@ -96,6 +99,8 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// Its life.
     pub(crate) life: Life,
+    /// The first life over its store.
+    pub(crate) store: Life,
     /// Partitions and replicas, as configured.
     pub(crate) shape: (u32, usize),
     /// Where others reach it.
@@ -144,6 +149,7 @@ impl Hello {
         Self {
             name: identity.name.clone(),
             life: format!("{:032x}", identity.life.0),
+            store: format!("{:032x}", identity.store.0),
             frames_min: *FRAMES.start(),
             frames_max: *FRAMES.end(),
             partitions,
@@ -176,6 +182,11 @@ impl Hello {
         u128::from_str_radix(&self.life, 16)
             .map(Life)
             .map_err(|_| HelloError::Text(format!("'{}' is no life", self.life)))
+    }
+
+    /// The first life over its store; nobody's when it does not say.
+    pub(crate) fn store(&self) -> Life {
+        u128::from_str_radix(&self.store, 16).map(Life).unwrap_or_default()
     }
 
     /// Whether the node that says `theirs` can work with the one that says this.
@@ -260,6 +271,7 @@ mod tests {
         Identity {
             name: name.into(),
             life: Life(life),
+            store: Life(life),
             shape: (256, 3),
             advertise: "127.0.0.1:7000".into(),
             zone: "default".into(),

@@ -558,6 +558,7 @@ mod tests {
         let identity = Identity {
             name: name.into(),
             life: Life(NodeId::named(name).0.into()),
+            store: Life::default(),
             shape: (256, 3),
             advertise: address.clone(),
             zone: "default".into(),
@@ -581,7 +582,7 @@ mod tests {
         fn member(&self) -> Member {
             let name = self.peers.identity.name.clone();
             let (id, address) = (NodeId::named(&name), self.address.clone());
-            Member { id, name, address, zone: "default".into(), weight: 100, life: Life::default() }
+            Member { id, name, address, zone: "default".into(), weight: 100, store: Life::default() }
         }
 
         fn set_members(&self, others: &[&Alone]) {

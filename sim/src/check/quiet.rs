@@ -40,8 +40,8 @@ pub fn unrest(
     if node.is_fenced() {
         Some("is fenced: it found another node with its identity".to_owned())
     } else if !node.is_ready() {
-        let why = node.unrest().unwrap_or_default();
-        Some(format!("does not answer reads for all its partitions; {why}"))
+        let why = node.unready().unwrap_or_default();
+        Some(format!("does not answer reads for all its partitions: {why}"))
     } else if scenario.leaves_repair_to_reads() {
         None
     } else {
