@@ -40,6 +40,9 @@ pub(crate) enum Task {
     Join { object: Object, dots: Vec<Dot>, why: Join },
     /// Strip what is at rest, if the clock has risen since it was written.
     Strip,
+    /// Write the join of what others hold over a damaged row. `clock` is what they have seen, and `has_all` says whether all
+    /// others that hold the key are among them. A row that turns out to be good is joined with it.
+    Mend { object: Object, clock: Clock, has_all: bool },
 }
 
 /// Why an object is joined in.
@@ -47,8 +50,10 @@ pub(crate) enum Task {
 pub(crate) enum Join {
     /// A coordinator's delta, or what anti-entropy found missing.
     Delta,
-    /// Read repair: nothing is claimed with it.
+    /// Read repair: nothing is claimed with it but what is visible.
     Repair,
+    /// What others hold, for a row that was damaged: nothing is claimed with it but what is visible.
+    Mend,
     /// A page of a whole partition: once all have come, the clock will claim everything that the giver had seen.
     Whole,
 }
@@ -82,6 +87,10 @@ pub(crate) enum Waiter {
     Gather { to: NodeId, n: u64, key: Key },
     /// Objects received from a peer.
     Walk { peer: NodeId, n: u64 },
+    /// A damaged row of this node's.
+    Mend(u64),
+    /// A peer's damaged row: what had been seen here before the key was read, and whether this replica was complete.
+    Salvage { to: NodeId, op: OpId, key: Key, clock: Box<Clock>, complete: bool },
     /// Nobody: a repair or a strip.
     Nobody,
 }
@@ -156,6 +165,8 @@ pub(crate) enum Step {
     RepairNow,
     /// A partition may have more keys to strip than it remembers.
     Sweep,
+    /// The row of this key is not what was written, or could not be read.
+    Damaged(Key),
 }
 
 /// State that machines share.

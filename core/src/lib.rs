@@ -8,7 +8,7 @@
 //!
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
 //! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `actors`, `replica`), vocabulary (`message`, `input`, `effect`,
-//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`, `cluster`, `sync`, `sweep`, `retire`), and on top `node`.
+//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`, `cluster`, `sync`, `scrub`, `sweep`, `retire`), and on top `node`.
 //! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` and `compact` fix.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -47,6 +47,7 @@ mod list;
 mod peers;
 mod put;
 mod retire;
+mod scrub;
 mod slots;
 mod sweep;
 mod swim;

@@ -174,6 +174,11 @@ impl Lists {
                 let found = rows.iter().filter_map(|row| stored::key_of(&row.key));
                 let next = if more { found.last().map(|(_, key)| key) } else { None };
                 // A row that cannot be read is unknown, not absent: its key is listed.
+                let is_damaged = |row: &&Row| cx.object_in(row).is_none();
+                let damaged = rows.iter().filter(is_damaged).filter_map(|row| stored::key_of(&row.key));
+                for (_, key) in damaged.collect::<Vec<_>>() {
+                    cx.step(Step::Damaged(key));
+                }
                 let holds_value = |row: &Row| cx.object_in(row).is_none_or(|object| !object.store.is_empty());
                 let keys =
                     rows.iter().filter(|row| holds_value(row)).filter_map(|row| stored::key_of(&row.key));

@@ -204,6 +204,14 @@ pub enum Message {
         /// In a coding of its own.
         bytes: Bytes,
     },
+    /// To a replica: my row of this key is damaged. What do you hold, and what have you seen? It is answered with a
+    /// [`Give`](Self::Give) of that key alone, or of nothing when the replica cannot say; complete or not.
+    Salvage {
+        /// The request.
+        op: OpId,
+        /// The key.
+        key: Key,
+    },
 }
 
 /// The number of an attempt to decide: the higher one wins.

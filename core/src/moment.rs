@@ -117,6 +117,14 @@ moments! {
     DeclaredDown "A node is declared down.",
     PartitionRegained "A partition comes back in the life that had given it up.",
     SweptAgain "A partition is passed over again for keys that could not be remembered.",
+    Mended "A damaged row is mended.",
+    MendRefused "A replica cannot say what it holds of a key that is damaged elsewhere.",
+    MendFromIncomplete "A damaged row is mended with what an incomplete replica holds.",
+    MendUncovered "Those who have answered have not seen all that a damaged row had.",
+    MendPutOff "A damaged row cannot be mended yet although others have answered.",
+    MendFoundGood "A row that was to be mended turns out to be good.",
+    PullOvertakenByMend "A pull is given up because a row was mended meanwhile.",
+    DamagedOverflow "More rows are damaged than are remembered.",
 }
 
 /// The moments that a node, or a campaign, has reached.

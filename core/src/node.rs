@@ -4,6 +4,7 @@
 //! machines act, passes their steps on until there are none, and leaves. What is to be done outside stands in the
 //! effects; the driver may carry them out in any order but for writes, which land in theirs.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -35,6 +36,7 @@ use crate::plant::Plants;
 use crate::put::Puts;
 use crate::replica::{Barrier, Replica};
 use crate::retire::Retire;
+use crate::scrub::Scrub;
 use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::stored::{self, Row, StoredError};
@@ -126,6 +128,7 @@ pub struct Node {
     lists: Lists,
     sync: Sync,
     sweep: Sweep,
+    scrub: Scrub,
     cluster: Cluster,
     retire: Retire,
     swim: Option<Swim>,
@@ -224,6 +227,7 @@ impl Node {
             lists: Lists::default(),
             sync: Sync::default(),
             sweep,
+            scrub: Scrub::default(),
             cluster,
             retire: Retire::resume(loaded.marks.into_iter()),
             swim: None,
@@ -399,6 +403,7 @@ impl Node {
             .or_else(|| self.slots.unrest())
             .or_else(|| self.sync.unrest())
             .or_else(swept)
+            .or_else(|| self.scrub.unrest(&self.layout, &excused))
             .or_else(|| self.shared.replicas.iter().find_map(replica_unrest))
             .or_else(owned)
     }
@@ -461,6 +466,7 @@ impl Node {
         self.puts.check(has);
         self.lists.check(has);
         self.sync.check(has);
+        self.scrub.check(has);
         self.cluster.check(has);
         if let Some(swim) = &self.swim {
             swim.check();
@@ -605,6 +611,7 @@ impl Node {
             Timer::List(n) => self.lists.on_timeout(cx, n),
             Timer::Sync(peer) => self.sync.on_timer(cx, peer),
             Timer::Sweep => self.sweep.on_timer(cx),
+            Timer::Mend => self.scrub.on_timer(cx),
             Timer::Close => self.close(now, fx),
             Timer::Gossip => self.cluster.on_timer(cx),
             Timer::Swim => {
@@ -635,6 +642,7 @@ impl Node {
                 Step::Relayout => self.relayout(now, fx),
                 Step::RepairNow => self.sync.hasten(cx),
                 Step::Sweep => self.sweep.again(cx),
+                Step::Damaged(key) => self.scrub.on_damaged(cx, key),
                 Step::Done { waiter, answer } => match waiter {
                     Waiter::Get(n) => self.gets.on_loaded(cx, n, answer),
                     // What a fenced node had under way stays where it is: its dot may be another's.
@@ -657,6 +665,10 @@ impl Node {
                         };
                         cx.shared.stats.stored += u64::from(outcome.is_ok());
                         cx.send(to, Message::Stored { op, outcome });
+                    }
+                    Waiter::Mend(n) => self.scrub.on_mended(cx, n, &answer),
+                    Waiter::Salvage { to, op, key, clock, complete } => {
+                        sync::give_one(cx, (to, op), key, (*clock, complete), answer);
                     }
                     Waiter::Nobody => {}
                 },
@@ -983,7 +995,17 @@ impl Node {
             Message::Probe { op, digest } => self.sync.on_probe(cx, from, view, op, digest),
             Message::Probed { op, outcome } => self.sync.on_probed(cx, from, view, op, outcome),
             Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, &clock),
+            Message::Give { op, given } if self.scrub.has_asked(op) => {
+                self.scrub.on_given(cx, from, op, given)
+            }
             Message::Give { op, given } => self.sync.on_give(cx, from, op, given),
+            Message::Salvage { op, key } => {
+                let partition = cx.layout.partition(&key);
+                let Some(replica) = cx.replica(partition) else { return };
+                let (clock, complete) = (Box::new(replica.clock().clone()), replica.complete);
+                let waiter = Waiter::Salvage { to: from, op, key: key.clone(), clock, complete };
+                cx.access(key, waiter, Task::Load);
+            }
             Message::Pull { op, partition, after } => {
                 self.sync.on_pull(cx, from, op, partition, after.as_ref())
             }
@@ -1082,6 +1104,7 @@ fn request(message: &Message) -> Option<OpId> {
         | Message::Ask { op, .. }
         | Message::Pull { op, .. }
         | Message::List { op, .. }
+        | Message::Salvage { op, .. }
         | Message::Prepare { op, .. }
         | Message::Accept { op, .. } => Some(*op),
         Message::Forwarded { .. }
@@ -1113,7 +1136,7 @@ fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> b
         Message::Probe { op, .. } if refusal == Refusal::NotAMember => {
             cx.send(to, Message::Probed { op, outcome: Probed::OtherView });
         }
-        Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } => {}
+        Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } | Message::Salvage { .. } => {}
         // Votes and the like have refusals of their own, and are small; a fenced node casts none.
         Message::Prepare { .. } | Message::Accept { .. } => return refusal == Refusal::Fenced,
         // A fenced node takes nothing over from anybody.

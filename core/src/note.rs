@@ -27,6 +27,16 @@ pub enum Note {
         /// What was wrong.
         reason: String,
     },
+    /// A row that was damaged, or could not be read, has been mended with what others hold.
+    Mended {
+        /// The key.
+        key: Key,
+    },
+    /// A damaged row cannot be mended: no other node holds its key. It stays refused; only a backup can help.
+    Unmendable {
+        /// The key.
+        key: Key,
+    },
     /// A write to disk failed; what waited for it has been refused.
     WriteFailed {
         /// What the driver said.

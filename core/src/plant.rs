@@ -197,6 +197,12 @@ plants! {
         "a usual one: a queue with a bound drops what does not fit",
     ActorCountedEarly "actor-counted-early" "An actor's number counts as stored when its row is handed to the disk, not when it is on it."
         "our own: a name is used before what it stands for is safe",
+    MendedByFirst "mended-by-first" "A damaged row is mended with the first answer that comes, whatever its giver has seen."
+        "a usual one: any copy is taken for a good copy",
+    MendCountsRefusals "mend-counts-refusals" "A damaged row is mended although some of the others could not say what they hold."
+        "a usual one: answers are counted, and not what they say",
+    PullIgnoresMend "pull-ignores-mend" "A pull of a whole partition ends as if no row had been mended while it went on."
+        "our own: what a page has brought may go with the row that it was written to",
 }
 
 /// The planted bugs that are switched on for a node.

@@ -63,6 +63,8 @@ pub struct Replica {
     pub is_retiring: bool,
     /// What this replica still has to do before it has all that the newest layout asks for.
     pub barrier: Option<Barrier>,
+    /// Damaged rows that have been written anew since the start, or are about to be.
+    pub mends: u64,
     /// Whether it has lost what it once had, and the disk still says that it is complete: no checkpoint that says
     /// otherwise has landed, or is on its way.
     pub lapsed: bool,
@@ -251,6 +253,17 @@ impl Replica {
             }
         }
         (keys, reaches)
+    }
+
+    /// Whether `clock` covers every dot of `key` that this replica has seen, as far as its log says which those are. Where
+    /// the log does not reach, any dot may be one.
+    #[must_use]
+    pub fn is_covered(&self, key: &Key, clock: &Clock) -> bool {
+        self.clock.missing_from(clock).into_iter().all(|(actor, first, last)| {
+            let reaches = first > self.floor.get(&actor).copied().unwrap_or(0);
+            let span = Dot { actor, n: first }..=Dot { actor, n: last };
+            reaches && self.log.range(span).all(|(_, other)| other != key)
+        })
     }
 
     /// `peer` is known to have everything in `clock`.

@@ -13,7 +13,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::causal::{Clock, Context, Dot, DotStore};
-use crate::cx::{Answer, Cx, Join, Owner, Task, Waiter};
+use crate::cx::{Answer, Cx, Join, Owner, Step, Task, Waiter};
 use crate::effect::Class;
 use crate::hlc::Hlc;
 use crate::key::{Key, Partition};
@@ -21,6 +21,7 @@ use crate::kind::{Object, Sibling};
 use crate::layout::active::Layouts;
 use crate::message::{Change, Refusal};
 use crate::note::Note;
+use crate::replica::Replica;
 use crate::stored;
 use crate::sweep;
 use crate::token::CLIENT_ACTORS_MAX;
@@ -56,6 +57,13 @@ struct Writing {
     at_rest: Context,
     /// How many of the partition's actors are then on disk.
     actors: usize,
+}
+
+#[cfg(feature = "simulation")]
+impl Slot {
+    fn has_mend(&self) -> bool {
+        self.waiting.iter().any(|(_, task)| matches!(task, Task::Mend { .. }))
+    }
 }
 
 /// All keys that somebody is at.
@@ -127,6 +135,7 @@ impl Slots {
     pub(crate) fn on_read(&mut self, cx: &mut Cx<'_>, key: Key, outcome: Result<Option<Bytes>, String>) {
         let partition = cx.layout.partition(&key);
         let row = stored::object_key(partition, &key);
+        let has_failed = outcome.is_err();
         let object = outcome.and_then(|row_bytes| match row_bytes {
             Some(bytes) => stored::read_object(&row, &bytes, &cx.shared.replicas[&partition].actors)
                 .map_err(|error| error.to_string()),
@@ -143,7 +152,8 @@ impl Slots {
             Ok(object) => {
                 let at_rest = object.context.clone();
                 let object = cx.shared.replicas[&partition].fill(object);
-                self.apply(cx, partition, key, object, at_rest);
+                sometimes!(cx.shared.moments, MendFoundGood, slot.has_mend());
+                self.apply(cx, partition, key, object, Some(at_rest));
             }
             Err(reason) => {
                 // Unknown is not absent: nothing can be joined with it, and nothing can be said about it.
@@ -152,9 +162,26 @@ impl Slots {
                 if planted!(cx.shared.plants, WaiterDropped) {
                     return;
                 }
-                let slot = self.slots.remove(&key).expect("just seen");
-                self.load -= slot.waiting.len();
-                for (waiter, _) in slot.waiting {
+                let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
+                let mends = |(_, task): &(Waiter, Task)| match task {
+                    Task::Mend { clock, has_all, .. } => {
+                        may_mend(replica, &key, clock, *has_all && !has_failed)
+                    }
+                    _ => false,
+                };
+                let first = slot.waiting.iter().position(mends);
+                sometimes!(cx.shared.moments, MendPutOff, first.is_none() && slot.has_mend());
+                let rest = slot.waiting.split_off(first.unwrap_or(slot.waiting.len()));
+                let refused = core::mem::replace(&mut slot.waiting, rest);
+                self.load -= refused.len();
+                if first.is_some() {
+                    replica.mends += 1;
+                    self.apply(cx, partition, key, Object::default(), None);
+                } else {
+                    self.slots.remove(&key);
+                    cx.step(Step::Damaged(key));
+                }
+                for (waiter, _) in refused {
                     cx.done(waiter, Answer::Refused(Refusal::Damaged));
                 }
             }
@@ -175,7 +202,7 @@ impl Slots {
         };
         let has_waiting = !slot.waiting.is_empty();
         match self.conclude(cx, partition, &key, writing, outcome) {
-            Some((object, at_rest)) => self.apply(cx, partition, key, object, at_rest),
+            Some((object, at_rest)) => self.apply(cx, partition, key, object, Some(at_rest)),
             None if has_waiting => {
                 // What is in memory never was: the rest starts from what is at rest.
                 sometimes!(cx.shared.moments, SlotRestarted);
@@ -241,17 +268,17 @@ impl Slots {
     }
 
     /// Applies everything that waits to `object`, what the key holds now, and writes if that changes it. `at_rest` is
-    /// the stripped context that the row on disk has.
+    /// the stripped context that the row on disk has; None when the row is damaged and must be written over.
     fn apply(
         &mut self,
         cx: &mut Cx<'_>,
         partition: Partition,
         key: Key,
         mut object: Object,
-        at_rest: Context,
+        at_rest: Option<Context>,
     ) {
         let slot = self.slots.get_mut(&key).expect("the slot is open");
-        let mut batch = Batch::default();
+        let mut batch = Batch { changed: at_rest.is_none(), ..Batch::default() };
         let mut queue = core::mem::take(&mut slot.waiting);
         cx.shared.stats.folded += (queue.len() as u64).saturating_sub(1);
         sometimes!(cx.shared.moments, AccessesFolded, queue.len() > 1);
@@ -282,7 +309,7 @@ impl Slots {
             stripped = replica.strip(object.clone(), &further);
         }
         let context = stripped.as_ref().map_or_else(Context::new, |object| object.context.clone());
-        if !batch.is_dirty() && context == at_rest {
+        if !batch.is_dirty() && at_rest.as_ref() == Some(&context) {
             sweep::note(cx, partition, &key, &context);
             self.slots.remove(&key);
             return;
@@ -318,6 +345,13 @@ impl Slots {
     }
 }
 
+/// Whether the join of what others hold, who have seen `clock` together, may be written over a damaged row of `key`;
+/// `has_all` says that whatever it does not have is lost. A row that could not be read may still be good: of that nobody
+/// can say so. And what a checkpoint on its way claims may have come with the row that is lost.
+fn may_mend(replica: &Replica, key: &Key, clock: &Clock, has_all: bool) -> bool {
+    (has_all || replica.is_covered(key, clock)) && replica.claiming.is_none()
+}
+
 /// What a row of applied accesses amounts to.
 #[derive(Default)]
 struct Batch {
@@ -350,6 +384,16 @@ impl Batch {
             Task::Strip => {
                 self.strip = true;
                 Answer::Joined
+            }
+            Task::Mend { object: other, .. } => {
+                let dots = other.dots().collect();
+                match self.join(cx, partition, object, other, dots, Join::Mend) {
+                    Ok(()) => {
+                        *object = cx.shared.replicas[&partition].fill(core::mem::take(object));
+                        Answer::Joined
+                    }
+                    Err(refusal) => Answer::Refused(refusal),
+                }
             }
         }
     }
@@ -469,7 +513,8 @@ impl Batch {
         cx.shared.stats.repairs_applied += u64::from(why == Join::Repair && changed);
         // A context that grew alone is not worth a write, unless the clock is going to claim the dots in it: then the
         // row must remember which of them were removed.
-        self.changed |= changed || (why == Join::Whole && !known.covers(&other.context));
+        let remembers = matches!(why, Join::Whole | Join::Mend);
+        self.changed |= changed || (remembers && !known.covers(&other.context));
         if fresh.iter().any(|dot| cx.shared.ended.contains(&dot.actor)) {
             cx.went_back(partition);
         }

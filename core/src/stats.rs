@@ -47,6 +47,8 @@ pub struct Stats {
     pub stripped: u64,
     /// Rows that did not match their checksum.
     pub damaged: u64,
+    /// Damaged rows that were mended.
+    pub mended: u64,
     /// Remote dates that were too far ahead to be adopted.
     pub drift_refused: u64,
 }
@@ -54,7 +56,7 @@ pub struct Stats {
 impl Stats {
     /// Every counter with its name, for reports.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 23] {
+    pub fn named(&self) -> [(&'static str, u64); 24] {
         [
             ("gets", self.gets),
             ("puts", self.puts),
@@ -78,6 +80,7 @@ impl Stats {
             ("log_dropped", self.log_dropped),
             ("stripped", self.stripped),
             ("damaged", self.damaged),
+            ("mended", self.mended),
             ("drift_refused", self.drift_refused),
         ]
     }

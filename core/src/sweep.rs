@@ -96,9 +96,8 @@ fn note_row(cx: &mut Cx<'_>, row: &Row) {
     let Some((partition, key)) = stored::key_of(&row.key) else {
         return;
     };
-    // A damaged row is found, and told of, by whoever needs the key.
     let Some(object) = cx.object_in(row) else {
-        return;
+        return cx.step(Step::Damaged(key));
     };
     // A write may have landed since the page was read: what it noted is not taken back.
     if !object.context.is_empty() {

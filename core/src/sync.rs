@@ -17,7 +17,8 @@
 //!
 //! 1. Nobody else's pages are being written meanwhile: a partition is pulled by one walk at a time (`Sync::pull`).
 //! 2. All other joins claim what they bring. When one has landed since the first page, or is on its way to disk, the
-//!    pull is given up ([`Replica::is_overtaken`](crate::replica::Replica::is_overtaken)).
+//!    pull is given up ([`Replica::is_overtaken`](crate::replica::Replica::is_overtaken)). So it is when a damaged row was
+//!    mended: what a page had brought may have gone with it.
 //! 3. From that decision until the checkpoint has landed or failed, joins of dots that it claims are refused
 //!    ([`Replica::is_claiming`](crate::replica::Replica::is_claiming)).
 //!
@@ -116,6 +117,8 @@ struct Whole {
     clock: Clock,
     /// What this node had seen then.
     own: Clock,
+    /// How many of its damaged rows had been mended then.
+    mends: u64,
 }
 
 /// What may be taken over from a peer.
@@ -130,8 +133,8 @@ struct TakeOver {
 enum By {
     /// By the log, from a peer that was complete when it had seen just that, or was not.
     Log { complete: bool },
-    /// As objects, without log rows, since this node had seen `own`.
-    Pages { own: Clock },
+    /// As objects, without log rows, since this node had seen `own` and mended so many rows.
+    Pages { own: Clock, mends: u64 },
 }
 
 /// Objects being gathered for a peer: one lot per peer, the newest request wins.
@@ -557,10 +560,11 @@ impl Sync {
                 sometimes!(cx.shared.moments, SeveralPages);
                 self.pull(cx, peer, Some(end), Some(whole));
             }
-            Then::Paged { end: None, whole: Whole { clock, own } } => {
+            Then::Paged { end: None, whole: Whole { clock, own, mends } } => {
                 // A gap may have been filled between the first page's clock and its keys, and what lay beyond it have
                 // lost its row: only below the bases does "on no page" mean "removed".
-                self.take_over(cx, peer, n, TakeOver { clock: clock.without_cloud(), by: By::Pages { own } });
+                let by = By::Pages { own, mends };
+                self.take_over(cx, peer, n, TakeOver { clock: clock.without_cloud(), by });
             }
         }
     }
@@ -585,7 +589,14 @@ impl Sync {
         walk.step = WalkStep::Checkpointing;
         let TakeOver { clock, by } = what;
         let replica = &cx.shared.replicas[&partition];
-        if let By::Pages { own } = &by
+        if let By::Pages { mends, .. } = &by
+            && *mends != replica.mends
+            && !planted!(cx.shared.plants, PullIgnoresMend)
+        {
+            sometimes!(cx.shared.moments, PullOvertakenByMend);
+            return self.next_partition(cx, peer);
+        }
+        if let By::Pages { own, .. } = &by
             && replica.is_overtaken(own, &clock)
         {
             // What came in may have been removed at the giver before the first page: no page said so, and the clock
@@ -752,8 +763,8 @@ impl Sync {
             }
             Some(whole) => whole,
             None => {
-                let own = cx.shared.replicas[&partition].clock().clone();
-                Whole { clock: page.clock.clone(), own }
+                let replica = &cx.shared.replicas[&partition];
+                Whole { clock: page.clock.clone(), own: replica.clock().clone(), mends: replica.mends }
             }
         };
         let Some(walk) = self.walk(from, op.n) else { return };
@@ -983,6 +994,24 @@ impl Sync {
             assert!(timer_set(round.at, Timer::Sync(peer)), "the round with {peer} has no timer");
         }
     }
+}
+
+/// Gives what was read of one key to a peer whose row of it is damaged; nothing when it could not be read. `seen` is what
+/// this replica had seen before, and whether it was complete.
+pub(crate) fn give_one(
+    cx: &mut Cx<'_>,
+    (to, op): (NodeId, OpId),
+    key: Key,
+    (clock, complete): (Clock, bool),
+    answer: Answer,
+) {
+    let partition = cx.layout.partition(&key);
+    let objects = match answer {
+        Answer::Loaded(object) => Vec::from([GivenObject { key, dots: Vec::new(), object }]),
+        _ => Vec::new(),
+    };
+    let given = Given { partition, clock, complete, reaches: false, more: false, objects };
+    cx.send(to, Message::Give { op, given });
 }
 
 fn ask(cx: &mut Cx<'_>, peer: NodeId, partition: Partition) -> Walk {

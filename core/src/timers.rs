@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Sync(NodeId),
     /// Look at the next page of objects at rest.
     Sweep,
+    /// Go on with mending damaged rows.
+    Mend,
     /// Probes of whether others answer.
     Swim,
     /// Gossip, hail, save once more.

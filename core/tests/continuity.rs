@@ -13,7 +13,7 @@ use godown_core::hlc::Hlc;
 use godown_core::id::{Life, NodeId, OpId};
 use godown_core::key::Partition;
 use godown_core::kind::{Object, Sibling};
-use godown_core::message::{Given, Message, Page, Probed};
+use godown_core::message::{Given, GivenObject, Message, Page, Probed};
 use godown_core::node::Node;
 use godown_core::stored;
 
@@ -523,4 +523,32 @@ fn keys_beyond_those_that_may_be_remembered_are_stripped_all_the_same() {
     assert_eq!(left, [[20, 0], [10, 0], [0, 0]]);
     let unrest = orphan.node().unrest_beside(|_| false).unwrap_or_default();
     assert!(!unrest.contains("stripped") && !unrest.contains("pass"), "{unrest}");
+}
+
+#[test]
+fn a_row_that_is_mended_during_a_pull_is_not_claimed_with_it() {
+    let mut orphan = Orphan::new();
+    orphan.pull_first_page();
+    assert_eq!(orphan.0.values(N3, "a").len(), 1);
+    let row = stored::object_key(Partition(0), &key_of("a"));
+    let table = &mut orphan.0.machines.get_mut(&N3).expect("n3").table;
+    table.insert(row, Bytes::from_static(b"rotten"));
+    orphan.0.get(N3, "a");
+    let salvage = |(from, to, message): &(NodeId, NodeId, Message)| match message {
+        Message::Salvage { op, .. } if *from == N3 => Some((*to, *op)),
+        _ => None,
+    };
+    let asked: Vec<(NodeId, OpId)> = orphan.0.sent.iter().filter_map(salvage).collect();
+    assert_eq!(asked.len(), 2);
+    for (peer, op) in asked {
+        // Both are behind the giver of the page: they have never seen what it had brought.
+        let key = key_of("a");
+        let objects = vec![GivenObject { key, dots: Vec::new(), object: Object::default() }];
+        let (partition, clock, complete, reaches, more) = (Partition(0), Clock::new(), true, false, false);
+        let given = Given { partition, clock, complete, reaches, more, objects };
+        orphan.0.peer(N3, peer, Message::Give { op, given });
+    }
+    assert_eq!(orphan.0.values(N3, "a").len(), 0, "it is mended with what they have");
+    orphan.page(clock(3), &["b"], None);
+    assert_eq!(orphan.claims(), 0, "the clock would say that a was deleted");
 }

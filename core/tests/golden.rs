@@ -95,6 +95,7 @@ fn news() -> Vec<(String, Message)> {
         ("accept".into(), Message::Accept { op: OP, ballot, layout: boxed() }),
         ("accepted".into(), Message::Accepted { op: OP, outcome: Ok(()) }),
         ("swim".into(), Message::Swim { bytes: "ping".into() }),
+        ("salvage".into(), Message::Salvage { op: OP, key: key() }),
     ];
     for refusal in refusals {
         news.push((

@@ -136,6 +136,7 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         (op(), outcome(Just(()))).prop_map(|(op, outcome)| Message::Stored { op, outcome }),
         (op(), key()).prop_map(|(op, key)| Message::Fetch { op, key }),
+        (op(), key()).prop_map(|(op, key)| Message::Salvage { op, key }),
         (op(), outcome(object())).prop_map(|(op, outcome)| Message::Fetched { op, outcome }),
         (key(), object()).prop_map(|(key, object)| Message::Repair { key, object }),
         (op(), number()).prop_map(|(op, digest)| Message::Probe { op, digest }),

@@ -150,7 +150,8 @@ pub(super) fn encode(message: &Message) -> Option<(u8, Vec<u8>)> {
         | Message::Promise { .. }
         | Message::Accept { .. }
         | Message::Accepted { .. }
-        | Message::Swim { .. } => return None,
+        | Message::Swim { .. }
+        | Message::Salvage { .. } => return None,
     })
 }
 

@@ -46,6 +46,7 @@ const PROMISE: u8 = 20;
 const ACCEPT: u8 = 21;
 const ACCEPTED: u8 = 22;
 const SWIM: u8 = 23;
+const SALVAGE: u8 = 24;
 
 type ForwardBody = (FrozenOp, u128, u64, FrozenChange, u8, FrozenDuration);
 type ForwardedBody = (FrozenOp, Result<FrozenContext, FrozenFailure>);
@@ -220,6 +221,7 @@ fn encode_message(message: &Message) -> (u8, Vec<u8>) {
             (ACCEPTED, frozen::encode::<AcceptedBody>(&((*op).into(), outcome)))
         }
         Message::Swim { bytes } => (SWIM, frozen::encode(bytes)),
+        Message::Salvage { op, key } => (SALVAGE, frozen::encode::<FetchBody>(&((*op).into(), key.into()))),
     }
 }
 
@@ -342,6 +344,10 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
             Message::Accepted { op: op.into(), outcome: outcome.map_err(thaw_vote_refusal) }
         }
         SWIM => Message::Swim { bytes: read(kind, body)? },
+        SALVAGE => {
+            let (op, key): FetchBody = read(kind, body)?;
+            Message::Salvage { op: op.into(), key: key.into() }
+        }
         other => return Err(DecodeError::Kind(other)),
     })
 }

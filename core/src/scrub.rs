@@ -1,0 +1,241 @@
+//! Mends damaged rows: what one replica cannot read any more, the others still know.
+//!
+//! A damaged row is unknown, never absent: until it is mended whoever wants its key is refused, new writes included. Its
+//! key goes on a list; the other holders, complete or not, are asked what they hold of it and what they have seen of the
+//! partition, and the join of their states is written over the row. No more than [`KEYS_MAX`] keys are on the list: others
+//! are found again by whoever wants them, or by the slow pass of `sweep`.
+//!
+//! What is written must not fall behind what was lost, because this replica's clock goes on claiming what the row had
+//! seen: whatever the new row lacks of that reads as removed here, and soon everywhere. So the row is written in one of
+//! two cases only:
+//!
+//! 1. Those who have answered have seen, by their clocks, every dot of the key that this replica has seen. Which dots
+//!    those are the log says; a row of it goes only when all holders are known to have its dot. Where the log does not reach,
+//!    everything counts that the answers do not cover. Then the join is no less than what was lost, and "absent in it,
+//!    and covered by this clock" means removed: no write is lost, acknowledged or not.
+//! 2. All other holders have answered. What they do not have, nobody has. An acknowledged write was on W of the N
+//!    holders, so beside this replica on W − 1 others, and all of them are joined in: it can be lost only where W − 1
+//!    disks have lost it, too, or with W = 1.
+//!
+//! That N − W + 1 complete ones have answered would do for acknowledged writes alone: W − 1 of the others have each of
+//! them, and any N − W + 1 of the N − 1 others include one of these. But of a write that was not acknowledged it would leave
+//! one replica that says "removed" and one that shows it, under equal clocks. And a replica that is still refilling would
+//! never answer, while it cannot go on because pages of this partition are withheld.
+//!
+//! Nothing is claimed with it but dots that are visible, as with read repair. A pull of the whole partition that is under
+//! way is given up: what its pages have brought may have gone with the row, and no page brings it again.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Bound::{Excluded, Unbounded};
+
+use crate::causal::Clock;
+use crate::cx::{Answer, Cx, Task, Waiter};
+use crate::id::{NodeId, OpId};
+use crate::key::{Key, Partition};
+use crate::kind::Object;
+use crate::layout::active::Layouts;
+use crate::message::{Given, Message};
+use crate::note::Note;
+use crate::time::Mono;
+use crate::timers::Timer;
+
+/// Keys that are remembered to be mended.
+pub(crate) const KEYS_MAX: usize = 1_000;
+/// Keys that are being mended at a time.
+const OPEN_MAX: usize = 16;
+
+/// One key that is being mended.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Mend {
+    key: Key,
+    /// Whom it has asked: all other holders when it began.
+    asked: BTreeSet<NodeId>,
+    /// Whether those who have answered could say what they hold.
+    answered: BTreeMap<NodeId, bool>,
+    /// The join of what they hold.
+    merged: Object,
+    /// What they have seen, together.
+    clock: Clock,
+    deadline: Mono,
+    /// Whether it has been handed to the key's slot.
+    is_writing: bool,
+}
+
+impl Mend {
+    /// Whether all `others`, who hold the key beside this node, could say what they hold.
+    fn has_all(&self, mut others: impl Iterator<Item = NodeId>) -> bool {
+        others.all(|node| self.answered.get(&node) == Some(&true))
+    }
+}
+
+/// All keys that are to be mended.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct Scrub {
+    /// Those, and whether an operator has been told that nobody else could help.
+    damaged: BTreeMap<Key, bool>,
+    open: BTreeMap<u64, Mend>,
+    /// The key that was begun last.
+    last: Option<Key>,
+    /// When they are next looked at.
+    at: Option<Mono>,
+}
+
+impl Scrub {
+    /// Keys on the list.
+    pub(crate) fn len(&self) -> usize {
+        self.damaged.len()
+    }
+
+    /// The first key that is to be mended, in words; whatever is left in partitions that are `excused`, or held by nobody
+    /// else.
+    pub(crate) fn unrest(&self, layout: &Layouts, excused: impl Fn(Partition) -> bool) -> Option<String> {
+        let keys = self.len();
+        let counts = |partition| layout.holders(partition).len() > 1 && !excused(partition);
+        let key = self.damaged.keys().find(|key| counts(layout.partition(key)))?;
+        Some(format!("the row of {key:?} is to be mended, and {} others", keys - 1))
+    }
+
+    /// A row of `key` was found that is not what was written, or could not be read.
+    pub(crate) fn on_damaged(&mut self, cx: &mut Cx<'_>, key: Key) {
+        if self.damaged.contains_key(&key) {
+            return;
+        }
+        if self.damaged.len() >= KEYS_MAX {
+            sometimes!(cx.shared.moments, DamagedOverflow);
+            return;
+        }
+        self.damaged.insert(key, false);
+        self.begin_some(cx);
+    }
+
+    /// Time to look at what hangs, and to try again.
+    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
+        self.at = None;
+        let now = cx.now.mono;
+        self.open.retain(|_, mend| mend.is_writing || mend.deadline > now);
+        self.begin_some(cx);
+    }
+
+    /// Begins as many as may be under way, each in its turn.
+    fn begin_some(&mut self, cx: &mut Cx<'_>) {
+        let busy: BTreeSet<Key> = self.open.values().map(|mend| mend.key.clone()).collect();
+        let from = self.last.take().map_or(Unbounded, Excluded);
+        let after = self.damaged.range((from.clone(), Unbounded)).map(|(key, _)| key);
+        let all = after.chain(self.damaged.keys());
+        let mut next: Vec<Key> = Vec::new();
+        for key in all.filter(|key| !busy.contains(*key)).take(OPEN_MAX.saturating_sub(busy.len())) {
+            if !next.contains(key) {
+                next.push(key.clone());
+            }
+        }
+        self.last = next.last().cloned();
+        for key in next {
+            self.begin(cx, key);
+        }
+        if !self.damaged.is_empty() && self.at.is_none() {
+            let at = cx.now.mono.after(cx.config.sync_every);
+            self.at = Some(at);
+            cx.shared.timers.set(at, Timer::Mend);
+        }
+    }
+
+    fn begin(&mut self, cx: &mut Cx<'_>, key: Key) {
+        let partition = cx.layout.partition(&key);
+        if cx.replica(partition).is_none_or(|replica| replica.is_retiring) {
+            self.damaged.remove(&key);
+            return;
+        }
+        let me = cx.me();
+        let asked: BTreeSet<NodeId> =
+            cx.layout.holders(partition).iter().copied().filter(|&node| node != me).collect();
+        if asked.is_empty() {
+            let is_told = self.damaged.insert(key.clone(), true);
+            if is_told == Some(false) {
+                cx.note(Note::Unmendable { key });
+            }
+            return;
+        }
+        let n = cx.next_op();
+        for &node in &asked {
+            cx.send(node, Message::Salvage { op: cx.op(n), key: key.clone() });
+        }
+        let deadline = cx.now.mono.after(cx.config.timeout);
+        let (answered, merged, clock) = (BTreeMap::new(), Object::default(), Clock::new());
+        self.open.insert(n, Mend { key, asked, answered, merged, clock, deadline, is_writing: false });
+    }
+
+    /// Whether a peer's gift is an answer to a request of this machine's.
+    pub(crate) fn has_asked(&self, op: OpId) -> bool {
+        self.open.contains_key(&op.n)
+    }
+
+    /// A peer says what it holds of a key, and what it has seen of the partition; without the key it cannot say.
+    pub(crate) fn on_given(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, given: Given) {
+        if !cx.has_asked(op) {
+            return;
+        }
+        let Some(mend) = self.open.get_mut(&op.n).filter(|mend| !mend.is_writing) else { return };
+        if !mend.asked.contains(&from) || mend.answered.contains_key(&from) {
+            return;
+        }
+        let found = given.objects.into_iter().find(|given| given.key == mend.key);
+        let is_known = found.is_some() || planted!(cx.shared.plants, MendCountsRefusals);
+        sometimes!(cx.shared.moments, MendRefused, found.is_none());
+        mend.answered.insert(from, is_known);
+        if let Some(found) = found {
+            sometimes!(cx.shared.moments, MendFromIncomplete, !given.complete);
+            mend.merged.join(found.object);
+            mend.clock.join(&given.clock);
+        }
+        self.settle(cx, op.n);
+    }
+
+    /// Has the row written if what came is enough.
+    fn settle(&mut self, cx: &mut Cx<'_>, n: u64) {
+        let Some(mend) = self.open.get_mut(&n) else { return };
+        let partition = cx.layout.partition(&mend.key);
+        let Some(replica) = cx.shared.replicas.get(&partition) else { return };
+        let me = cx.config.node;
+        let others = cx.layout.holders(partition).iter().copied().filter(|&node| node != me);
+        let has_all = mend.has_all(others);
+        let has_any = mend.answered.values().any(|&is_known| is_known);
+        let is_enough = replica.is_covered(&mend.key, &mend.clock)
+            || planted!(cx.shared.plants, MendedByFirst)
+            || planted!(cx.shared.plants, MendCountsRefusals) && has_all;
+        sometimes!(cx.shared.moments, MendUncovered, has_any && !is_enough);
+        if has_any && (has_all || is_enough) {
+            mend.is_writing = true;
+            let has_all = has_all || planted!(cx.shared.plants, MendedByFirst);
+            let (object, clock) = (mend.merged.clone(), mend.clock.clone());
+            cx.access(mend.key.clone(), Waiter::Mend(n), Task::Mend { object, clock, has_all });
+        } else if mend.answered.len() == mend.asked.len() {
+            // Nothing came of it. The next attempt comes with the timer.
+            self.open.remove(&n);
+        }
+    }
+
+    /// The row is written, or could not be.
+    pub(crate) fn on_mended(&mut self, cx: &mut Cx<'_>, n: u64, answer: &Answer) {
+        let Some(mend) = self.open.remove(&n) else { return };
+        if matches!(answer, Answer::Joined) {
+            self.damaged.remove(&mend.key);
+            cx.shared.stats.mended += 1;
+            sometimes!(cx.shared.moments, Mended);
+            cx.note(Note::Mended { key: mend.key });
+            self.begin_some(cx);
+        }
+    }
+
+    /// Panics when the parts disagree.
+    pub(crate) fn check(&self, timer_set: impl Fn(Mono, Timer) -> bool) {
+        assert!(self.damaged.len() <= KEYS_MAX, "more keys are to be mended than may be");
+        assert!(self.open.len() <= OPEN_MAX, "more keys are being mended than may be");
+        assert!(self.at.is_some() || self.damaged.is_empty(), "nobody will look at the damaged keys");
+        assert!(self.at.is_none_or(|at| timer_set(at, Timer::Mend)), "the damaged keys have no timer");
+    }
+}
