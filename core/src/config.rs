@@ -27,6 +27,9 @@ pub const WEIGHT_MAX: u32 = 1_000;
 /// The most bytes of a member's name, address or zone.
 pub const MEMBER_TEXT_MAX: usize = 255;
 
+/// The longest that a value may be kept before it expires: a hundred years.
+pub const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The most bytes of siblings that a key's replicas may come to hold together, with room for the rest of a frame.
 pub const OBJECT_BYTES_MAX: usize = 28 << 20;
 
@@ -108,6 +111,10 @@ pub struct Settings {
     pub probe_every: Duration,
     /// Time between two messages of gossip about the cluster's layouts.
     pub gossip_every: Duration,
+    /// Time from one pass that verifies all objects at rest to the next; zero for never.
+    pub scrub_every: Duration,
+    /// Time between two looks for values that have expired.
+    pub expire_every: Duration,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -130,6 +137,8 @@ impl Settings {
             sync_every: Duration::from_secs(1),
             probe_every: Duration::from_secs(1),
             gossip_every: Duration::from_secs(1),
+            scrub_every: Duration::from_secs(24 * 3600),
+            expire_every: Duration::from_secs(60),
             limits: Limits::default(),
         }
     }
@@ -179,6 +188,9 @@ impl Settings {
         }
         if self.gossip_every.is_zero() {
             return Err(ConfigError::GossipEvery);
+        }
+        if self.expire_every.is_zero() {
+            return Err(ConfigError::ExpireEvery);
         }
         let limits = &self.limits;
         for (name, limit) in [
@@ -290,6 +302,9 @@ pub enum ConfigError {
     /// Zero.
     #[error("gossip_every is zero: it would never rest")]
     GossipEvery,
+    /// Zero.
+    #[error("expire_every is zero: it would never rest")]
+    ExpireEvery,
 }
 
 #[cfg(test)]
@@ -332,6 +347,7 @@ mod tests {
             (Settings { timeout: Duration::ZERO, ..settings() }, "a timeout of 0"),
             (Settings { sync_every: Duration::ZERO, ..settings() }, "sync_every"),
             (Settings { gossip_every: Duration::ZERO, ..settings() }, "gossip_every"),
+            (Settings { expire_every: Duration::ZERO, ..settings() }, "expire_every"),
             (Settings { probe_every: Duration::ZERO, ..settings() }, "probe_every"),
             (Settings { me: Member { weight: 0, ..settings().me }, ..settings() }, "weight = 0"),
             (limits(|limits| limits.list_page = 0), "the limit list_page is zero"),

@@ -120,6 +120,10 @@ pub(crate) enum Owner {
     Walk { peer: NodeId, n: u64 },
     /// A page of objects at rest.
     Sweep,
+    /// A page of objects at rest, to be verified.
+    Patrol,
+    /// A page of a partition with values that have expired.
+    Expiry(Partition),
     /// The gaps of ended lives, by partition.
     Closing(Vec<(Partition, Clock)>),
     /// The record of this node's membership.
@@ -167,6 +171,8 @@ pub(crate) enum Step {
     Sweep,
     /// The row of this key is not what was written, or could not be read.
     Damaged(Key),
+    /// These siblings of the key have expired: they are to be deleted everywhere.
+    Expire { key: Key, seen: Context },
 }
 
 /// State that machines share.

@@ -14,7 +14,7 @@ use crate::cx::{Answer, Cx, Join, Step, Task, Waiter};
 use crate::id::{CallId, NodeId, OpId};
 use crate::input::Reply;
 use crate::key::Key;
-use crate::kind::Object;
+use crate::kind::{Object, Sibling};
 use crate::message::{Failure, Message, Refusal};
 use crate::quorum::{Standing, Tally};
 use crate::time::Mono;
@@ -224,9 +224,15 @@ pub(crate) fn counts(tally: &Tally) -> (u8, u8, u8) {
 impl Get {
     fn answer(&mut self, cx: &mut Cx<'_>) {
         let Some(call) = self.call.take() else { return };
-        cx.shared.stats.siblings += u64::from(self.merged.store.0.len() > 1);
-        sometimes!(cx.shared.moments, SiblingsSeen, self.merged.store.0.len() > 1);
-        let siblings = self.merged.siblings().cloned().collect();
+        let wall = cx.now.wall;
+        let is_over = |sibling: &&Sibling| sibling.is_expired(wall);
+        sometimes!(cx.shared.moments, ExpiredHidden, self.merged.siblings().any(|it| is_over(&it)));
+        // Their dots stay in what the client has seen: its next write replaces them.
+        let shows_all = planted!(cx.shared.plants, ExpiredShown);
+        let siblings: Vec<Sibling> =
+            self.merged.siblings().filter(|it| shows_all || !is_over(it)).cloned().collect();
+        cx.shared.stats.siblings += u64::from(siblings.len() > 1);
+        sometimes!(cx.shared.moments, SiblingsSeen, siblings.len() > 1);
         let seen = self.merged.context.within(CLIENT_ACTORS_MAX, self.merged.dots());
         cx.reply(call, Reply::Got { siblings, seen });
     }

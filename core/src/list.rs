@@ -9,11 +9,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::causal::DotStore;
 use crate::cx::{Asker, Cx, Owner, Step};
 use crate::id::{CallId, NodeId, OpId};
 use crate::input::Reply;
 use crate::key::{Key, Partition};
+use crate::kind::Object;
 use crate::message::{Failure, Listed, Message, Refusal};
 use crate::note::Note;
 use crate::peers::Peers;
@@ -179,7 +179,9 @@ impl Lists {
                 for (_, key) in damaged.collect::<Vec<_>>() {
                     cx.step(Step::Damaged(key));
                 }
-                let holds_value = |row: &Row| cx.object_in(row).is_none_or(|object| !object.store.is_empty());
+                let wall = cx.now.wall;
+                let shows = |object: Object| object.siblings().any(|sibling| !sibling.is_expired(wall));
+                let holds_value = |row: &Row| cx.object_in(row).is_none_or(shows);
                 let keys =
                     rows.iter().filter(|row| holds_value(row)).filter_map(|row| stored::key_of(&row.key));
                 let keys = keys.map(|(_, key)| key).collect();

@@ -391,6 +391,9 @@ pub struct Value {
     pub bytes: Bytes,
     /// Any bytes too; empty when none was named.
     pub content_type: Bytes,
+    /// How long it may be kept; None for ever. Then it is deleted, by the clocks of whoever coordinates its write and of
+    /// whoever deletes it: one that is ahead deletes early, one that is behind late.
+    pub ttl: Option<Duration>,
 }
 
 /// How the clocks of two nodes compare.
@@ -568,6 +571,14 @@ pub enum Failure {
         asked: u8,
         /// How many replicas a key has.
         replicas: u8,
+    },
+    /// A value was to be kept for longer than can be.
+    #[error("a value was to expire after {asked:?}; the limit is {max:?}")]
+    BadTtl {
+        /// What the call asked for.
+        asked: Duration,
+        /// The limit.
+        max: Duration,
     },
     /// An operator's call was refused.
     #[error(transparent)]

@@ -125,6 +125,11 @@ moments! {
     MendFoundGood "A row that was to be mended turns out to be good.",
     PullOvertakenByMend "A pull is given up because a row was mended meanwhile.",
     DamagedOverflow "More rows are damaged than are remembered.",
+    PatrolFound "The slow pass finds a damaged row.",
+    ExpiredHidden "A read passes over a value that has expired.",
+    ExpiredDeleted "A value that has expired is deleted.",
+    ExpiryTakenOver "A value that has expired is deleted by another node than the first one.",
+    ExpiryAwaited "A value has expired, and another node is to delete it.",
 }
 
 /// The moments that a node, or a campaign, has reached.

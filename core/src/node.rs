@@ -16,9 +16,10 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::causal::Clock;
 use crate::cluster::{self, Cluster};
-use crate::config::Config;
+use crate::config::{Config, TTL_MAX};
 use crate::cx::{Answer, Cx, Join, Owner, Shared, Step, Task, Waiter};
 use crate::effect::{Class, Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
+use crate::expiry::Expiry;
 use crate::get::{self, Gets};
 use crate::hlc::HlcSource;
 use crate::id::{CallId, ClusterId, Life, NodeId, OpId};
@@ -40,7 +41,7 @@ use crate::scrub::Scrub;
 use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::stored::{self, Row, StoredError};
-use crate::sweep::Sweep;
+use crate::sweep::{Patrol, Sweep};
 use crate::swim::{Act, Swim};
 use crate::sync::{self, Sync};
 use crate::time::{Mono, Now};
@@ -128,7 +129,9 @@ pub struct Node {
     lists: Lists,
     sync: Sync,
     sweep: Sweep,
+    patrol: Patrol,
     scrub: Scrub,
+    expiry: Expiry,
     cluster: Cluster,
     retire: Retire,
     swim: Option<Swim>,
@@ -227,7 +230,9 @@ impl Node {
             lists: Lists::default(),
             sync: Sync::default(),
             sweep,
+            patrol: Patrol::default(),
             scrub: Scrub::default(),
+            expiry: Expiry::default(),
             cluster,
             retire: Retire::resume(loaded.marks.into_iter()),
             swim: None,
@@ -523,6 +528,8 @@ impl Node {
         if !self.sweep.is_done() {
             cx.shared.timers.set(now.mono, Timer::Sweep);
         }
+        self.patrol.start(cx);
+        Expiry::start(cx);
     }
 
     /// The gaps of ended lives are closed on disk, or could not be.
@@ -587,6 +594,8 @@ impl Node {
                     Owner::Gather { to, n } => self.sync.on_page_keys(cx, to, n, outcome),
                     Owner::Walk { peer, n } => self.sync.on_compared(cx, peer, n, outcome),
                     Owner::Sweep => self.sweep.on_scan(cx, outcome),
+                    Owner::Patrol => self.patrol.on_scan(cx, outcome),
+                    Owner::Expiry(partition) => self.expiry.on_scan(cx, &self.peers, partition, outcome),
                     Owner::Retire(partition) => self.retire.on_scan(cx, partition, outcome),
                     other => panic!("a scan came back for {other:?}"),
                 }
@@ -612,6 +621,8 @@ impl Node {
             Timer::Sync(peer) => self.sync.on_timer(cx, peer),
             Timer::Sweep => self.sweep.on_timer(cx),
             Timer::Mend => self.scrub.on_timer(cx),
+            Timer::Patrol => self.patrol.on_timer(cx, &self.sweep),
+            Timer::Expiry => self.expiry.on_timer(cx, &self.puts),
             Timer::Close => self.close(now, fx),
             Timer::Gossip => self.cluster.on_timer(cx),
             Timer::Swim => {
@@ -643,6 +654,9 @@ impl Node {
                 Step::RepairNow => self.sync.hasten(cx),
                 Step::Sweep => self.sweep.again(cx),
                 Step::Damaged(key) => self.scrub.on_damaged(cx, key),
+                // What a fenced node mints may be another's.
+                Step::Expire { .. } if self.is_fenced => {}
+                Step::Expire { key, seen } => self.puts.expire(cx, key, seen),
                 Step::Done { waiter, answer } => match waiter {
                     Waiter::Get(n) => self.gets.on_loaded(cx, n, answer),
                     // What a fenced node had under way stays where it is: its dot may be another's.
@@ -893,6 +907,9 @@ impl Node {
         let (bytes, max) = (value.content_type.len(), limits.content_type_bytes);
         if bytes > max {
             return Err(Failure::ContentTypeTooLong { bytes: bytes as u64, max: max as u64 });
+        }
+        if let Some(asked) = value.ttl.filter(|&asked| asked > TTL_MAX) {
+            return Err(Failure::BadTtl { asked, max: TTL_MAX });
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::cx::{Answer, Asker, Cx, Step, Task, Waiter};
 use crate::get::counts;
 use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::Reply;
+use crate::key::Key;
 use crate::message::{Change, Failure, Message, Refusal};
 use crate::peers::Peers;
 use crate::quorum::{Standing, Tally};
@@ -41,7 +42,8 @@ enum Stage {
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 struct Put {
-    asker: Asker,
+    /// None when this node deletes what has expired.
+    asker: Option<Asker>,
     change: Change,
     w: usize,
     deadline: Mono,
@@ -74,6 +76,8 @@ pub(crate) struct Puts {
     forwards_taken: u64,
     /// Those of the open ones that are for clients.
     owed: usize,
+    /// Those that delete what has expired.
+    expiring: usize,
 }
 
 impl Puts {
@@ -113,8 +117,21 @@ impl Puts {
         deadline: Mono,
     ) {
         let asker = Asker::Client(call);
-        let put = Put::new(cx, asker, change, w, deadline);
+        let put = Put::new(cx, Some(asker), change, w, deadline);
         self.attempt(cx, peers, put, Refusal::NotHeld);
+    }
+
+    /// Deletes values of a key that have expired, and nothing else. One copy is enough: anti-entropy carries it on.
+    pub(crate) fn expire(&mut self, cx: &mut Cx<'_>, key: Key, seen: Context) {
+        let change = Change { key, seen, value: None };
+        let deadline = cx.now.mono.after(cx.config.timeout);
+        let put = Put::new(cx, None, change, 1, deadline);
+        self.mint(cx, put);
+    }
+
+    /// Deletions of what has expired that are under way.
+    pub(crate) const fn expiring(&self) -> usize {
+        self.expiring
     }
 
     /// A peer's client's write, which this node is to coordinate unless it has a reason to refuse.
@@ -150,7 +167,7 @@ impl Puts {
         }
         let w = w.clamp(1, cx.config.replicas);
         let asker = Asker::Peer { node: from, op };
-        let put = Put::new(cx, asker, change, w, deadline);
+        let put = Put::new(cx, Some(asker), change, w, deadline);
         self.mint(cx, put);
     }
 
@@ -223,12 +240,14 @@ impl Puts {
     fn open(&mut self, cx: &mut Cx<'_>, n: u64, put: Put) {
         cx.shared.timers.set(put.deadline, Timer::Put(n));
         self.owed += usize::from(put.is_for_client());
+        self.expiring += usize::from(put.asker.is_none());
         self.open.insert(n, put);
     }
 
     fn close(&mut self, cx: &mut Cx<'_>, n: u64) -> Option<Put> {
         let put = self.open.remove(&n)?;
         self.owed -= usize::from(put.is_for_client());
+        self.expiring -= usize::from(put.asker.is_none());
         self.forwarded.remove(&n);
         cx.shared.timers.cancel(put.deadline, Timer::Put(n));
         Some(put)
@@ -412,16 +431,17 @@ impl Puts {
         self.finish(cx, put.asker, Err(Failure::Timeout { acks, needed, replicas }));
     }
 
-    fn finish(&self, cx: &mut Cx<'_>, asker: Asker, outcome: Result<Context, Failure>) {
+    fn finish(&self, cx: &mut Cx<'_>, asker: Option<Asker>, outcome: Result<Context, Failure>) {
         match asker {
-            Asker::Client(call) => {
+            Some(Asker::Client(call)) => {
                 let reply = match outcome {
                     Ok(seen) => Reply::Stored { seen },
                     Err(failure) => Reply::Failed(failure),
                 };
                 cx.reply(call, reply);
             }
-            Asker::Peer { node, op } => cx.send(node, Message::Forwarded { op, outcome }),
+            Some(Asker::Peer { node, op }) => cx.send(node, Message::Forwarded { op, outcome }),
+            None => cx.shared.stats.expired += u64::from(outcome.is_ok()),
         }
     }
 
@@ -453,13 +473,13 @@ impl Puts {
 }
 
 impl Put {
-    fn new(cx: &Cx<'_>, asker: Asker, change: Change, w: usize, deadline: Mono) -> Self {
+    fn new(cx: &Cx<'_>, asker: Option<Asker>, change: Change, w: usize, deadline: Mono) -> Self {
         let epoch = cx.layout.view().newest;
         let (stage, refused) = (Stage::Minting, Vec::new());
         Self { asker, change, w, deadline, stage, epoch, refused, attempts: 0 }
     }
 
     const fn is_for_client(&self) -> bool {
-        matches!(self.asker, Asker::Client(_))
+        matches!(self.asker, Some(Asker::Client(_)))
     }
 }

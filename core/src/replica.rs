@@ -63,6 +63,8 @@ pub struct Replica {
     pub is_retiring: bool,
     /// What this replica still has to do before it has all that the newest layout asks for.
     pub barrier: Option<Barrier>,
+    /// When the first value that may expire does, in milliseconds since the Unix epoch, as far as its row has been seen.
+    pub next_expiry: Option<u64>,
     /// Damaged rows that have been written anew since the start, or are about to be.
     pub mends: u64,
     /// Whether it has lost what it once had, and the disk still says that it is complete: no checkpoint that says
@@ -215,6 +217,12 @@ impl Replica {
         let store = &object.store;
         object.context.retain_cloud(|dot| !store.has(dot));
         (!object.store.is_empty() || !object.context.is_empty()).then_some(object)
+    }
+
+    /// `object` is at rest here, or about to be.
+    pub fn note_expiry(&mut self, object: &Object) {
+        let expiries = object.siblings().map(|sibling| sibling.expires).filter(|&at| at > 0);
+        self.next_expiry = expiries.chain(self.next_expiry).min();
     }
 
     /// `key`'s row at rest has this stripped context; `keys_max` keys may be remembered.

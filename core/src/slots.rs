@@ -13,6 +13,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::causal::{Clock, Context, Dot, DotStore};
+use crate::config::TTL_MAX;
 use crate::cx::{Answer, Cx, Join, Owner, Step, Task, Waiter};
 use crate::effect::Class;
 use crate::hlc::Hlc;
@@ -24,6 +25,7 @@ use crate::note::Note;
 use crate::replica::Replica;
 use crate::stored;
 use crate::sweep;
+use crate::time::Wall;
 use crate::token::CLIENT_ACTORS_MAX;
 
 /// A key that somebody is at.
@@ -151,7 +153,9 @@ impl Slots {
         match object {
             Ok(object) => {
                 let at_rest = object.context.clone();
-                let object = cx.shared.replicas[&partition].fill(object);
+                let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
+                replica.note_expiry(&object);
+                let object = replica.fill(object);
                 sometimes!(cx.shared.moments, MendFoundGood, slot.has_mend());
                 self.apply(cx, partition, key, object, Some(at_rest));
             }
@@ -256,6 +260,7 @@ impl Slots {
                 }
                 replica.landed(key, &writing.dots);
                 replica.actors.landed(writing.actors);
+                replica.note_expiry(&writing.object);
                 let object = replica.fill(writing.object);
                 sweep::note(cx, partition, key, &writing.at_rest);
                 cx.shared.life_stored |= writing.dots.iter().any(|dot| dot.actor == life);
@@ -352,6 +357,14 @@ fn may_mend(replica: &Replica, key: &Key, clock: &Clock, has_all: bool) -> bool 
     (has_all || replica.is_covered(key, clock)) && replica.claiming.is_none()
 }
 
+/// When a value expires that is written now and may be kept for `ttl`, in milliseconds since the Unix epoch; never
+/// before that time is over, and in a millisecond at the earliest.
+fn expiry(wall: Wall, ttl: Duration) -> u64 {
+    let ttl = ttl.clamp(Duration::from_millis(1), TTL_MAX);
+    let ms = (u128::from(wall.0) + ttl.as_nanos()).div_ceil(1_000_000);
+    u64::try_from(ms).unwrap_or(u64::MAX)
+}
+
 /// What a row of applied accesses amounts to.
 #[derive(Default)]
 struct Batch {
@@ -434,7 +447,7 @@ impl Batch {
             value: value.bytes,
             content_type: value.content_type,
             at,
-            expires: 0,
+            expires: value.ttl.map_or(0, |ttl| expiry(cx.now.wall, ttl)),
         });
         let delta = Object::delta(seen, dot, sibling);
         object.join(delta.clone());

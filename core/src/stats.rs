@@ -47,6 +47,12 @@ pub struct Stats {
     pub stripped: u64,
     /// Rows that did not match their checksum.
     pub damaged: u64,
+    /// Rows that the slow pass has read.
+    pub scrubbed: u64,
+    /// Rows that it found not to match their checksum.
+    pub scrub_damaged: u64,
+    /// Keys whose expired values this node has deleted, as coordinator.
+    pub expired: u64,
     /// Damaged rows that were mended.
     pub mended: u64,
     /// Remote dates that were too far ahead to be adopted.
@@ -56,7 +62,7 @@ pub struct Stats {
 impl Stats {
     /// Every counter with its name, for reports.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 24] {
+    pub fn named(&self) -> [(&'static str, u64); 27] {
         [
             ("gets", self.gets),
             ("puts", self.puts),
@@ -80,6 +86,9 @@ impl Stats {
             ("log_dropped", self.log_dropped),
             ("stripped", self.stripped),
             ("damaged", self.damaged),
+            ("scrubbed", self.scrubbed),
+            ("scrub_damaged", self.scrub_damaged),
+            ("expired", self.expired),
             ("mended", self.mended),
             ("drift_refused", self.drift_refused),
         ]

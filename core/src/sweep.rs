@@ -5,6 +5,11 @@
 //! keys are found again by one slow pass over the objects at rest. No more than
 //! [`Limits::residual_keys`](crate::config::Limits::residual_keys) are remembered for a partition: when there were more
 //! and the remembered ones are stripped, its objects are passed over again.
+//!
+//! A second, slow pass goes over all objects at rest again and again, and does nothing but verify that they are what was
+//! written: what nobody reads would otherwise rot on one disk after the other. It takes three quarters of
+//! [`Settings::scrub_every`](crate::config::Settings::scrub_every), spread over the partitions, and waits while the other
+//! pass is under way: never is more than one page in memory.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,6 +21,7 @@ use crate::cx::{Cx, Owner, Step, Task, Waiter};
 use crate::key::{Key, Partition};
 use crate::note::Note;
 use crate::stored::{self, Row, RowKey};
+use crate::time::Mono;
 use crate::timers::Timer;
 
 /// Rows in one page of the pass.
@@ -92,18 +98,93 @@ impl Sweep {
     }
 }
 
-fn note_row(cx: &mut Cx<'_>, row: &Row) {
+/// The slow pass over the objects at rest.
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+pub(crate) struct Patrol {
+    /// The last row seen; None before the first page.
+    after: Option<RowKey>,
+    /// When the present pass began, or the next one begins.
+    begins: Mono,
+}
+
+impl Patrol {
+    /// The first pass begins in its time.
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        let every = cx.config.scrub_every;
+        if !every.is_zero() {
+            self.begins = cx.now.mono.after(every / 2 + cx.jitter(every / 2));
+            cx.shared.timers.set(self.begins, Timer::Patrol);
+        }
+    }
+
+    /// Time for the next page, unless the disk is at work for `sweep`.
+    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>, sweep: &Sweep) {
+        if !sweep.is_done() {
+            cx.shared.timers.set(cx.now.mono.after(PAGE_EVERY), Timer::Patrol);
+            return;
+        }
+        let last = Partition((cx.config.partitions - 1) as u16);
+        let (start, before) = stored::objects_between(Partition(0), None, last);
+        let after = self.after.clone().unwrap_or(start);
+        cx.scan(Owner::Patrol, (after, before), PAGE_ROWS, PAGE_BYTES);
+    }
+
+    /// A page has been read.
+    pub(crate) fn on_scan(&mut self, cx: &mut Cx<'_>, outcome: Result<(Vec<Row>, bool), String>) {
+        let every = cx.config.scrub_every;
+        let soon = cx.now.mono.after(PAGE_EVERY);
+        let at = match outcome {
+            Ok((rows, more)) => {
+                cx.shared.stats.scrubbed += rows.len() as u64;
+                let damaged = rows.iter().filter(|row| !note_row(cx, row)).count() as u64;
+                sometimes!(cx.shared.moments, PatrolFound, damaged > 0);
+                cx.shared.stats.scrub_damaged += damaged;
+                self.after = rows.into_iter().next_back().map(|row| row.key).filter(|_| more);
+                let reached = self.after.as_ref().and_then(stored::key_of).map(|(partition, _)| partition);
+                match reached {
+                    Some(partition) => {
+                        // Each partition has its moment in the pass; several pages of one follow each other soon.
+                        let part = every * 3 / 4 / cx.config.partitions * u32::from(partition.0);
+                        self.begins.after(part).max(soon)
+                    }
+                    None => {
+                        self.begins = self.begins.after(every).max(soon);
+                        self.begins
+                    }
+                }
+            }
+            Err(reason) => {
+                cx.note(Note::ScanFailed { reason });
+                cx.now.mono.after(cx.config.timeout.max(PAGE_EVERY))
+            }
+        };
+        cx.shared.timers.set(at, Timer::Patrol);
+    }
+}
+
+/// Takes note of what a row at rest says. False when it is not what was written.
+fn note_row(cx: &mut Cx<'_>, row: &Row) -> bool {
     let Some((partition, key)) = stored::key_of(&row.key) else {
-        return;
+        return true;
     };
+    if cx.replica(partition).is_none() {
+        // It is being dropped.
+        return true;
+    }
     let Some(object) = cx.object_in(row) else {
-        return cx.step(Step::Damaged(key));
+        cx.step(Step::Damaged(key));
+        return false;
     };
+    if let Some(replica) = cx.replica(partition) {
+        replica.note_expiry(&object);
+    }
     // A write may have landed since the page was read: what it noted is not taken back.
     if !object.context.is_empty() {
         sometimes!(cx.shared.moments, ResidualFound);
         note(cx, partition, &key, &object.context);
     }
+    true
 }
 
 /// `key`'s row at rest has this stripped context.

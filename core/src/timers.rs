@@ -21,6 +21,10 @@ pub(crate) enum Timer {
     Sweep,
     /// Go on with mending damaged rows.
     Mend,
+    /// Verify the next page of objects at rest.
+    Patrol,
+    /// Look for values that have expired.
+    Expiry,
     /// Probes of whether others answer.
     Swim,
     /// Gossip, hail, save once more.

@@ -102,7 +102,7 @@ fn page() -> impl Strategy<Value = Page> {
 
 fn message() -> impl Strategy<Value = Message> {
     let change = (key(), context(), any::<bool>()).prop_map(|(key, seen, is_put)| {
-        let value = is_put.then(|| Value { bytes: "v".into(), content_type: Bytes::new() });
+        let value = is_put.then(|| Value { bytes: "v".into(), content_type: Bytes::new(), ttl: None });
         Change { key, seen, value }
     });
     let forward = (op(), life(), number(), change, any::<u8>(), number()).prop_map(
@@ -249,7 +249,7 @@ fn a_doubled_or_late_forward_mints_nothing() {
         change: Change {
             key: key_of("a"),
             seen: Context::new(),
-            value: Some(Value { bytes: "v".into(), content_type: Bytes::new() }),
+            value: Some(Value { bytes: "v".into(), content_type: Bytes::new(), ttl: None }),
         },
         w: 2,
         timeout: Duration::from_secs(1),

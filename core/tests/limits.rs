@@ -28,7 +28,7 @@ fn cluster() -> Cluster {
 
 fn put(key: &str, value: &str, content_type: &str, wish: Wish) -> Call {
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    let value = Some(Value { bytes: bytes(value), content_type: bytes(content_type) });
+    let value = Some(Value { bytes: bytes(value), content_type: bytes(content_type), ttl: None });
     Call::Put { change: Change { key: key_of(key), seen: Context::new(), value }, wish }
 }
 
@@ -114,7 +114,7 @@ fn a_forward_that_was_taken_is_not_refused_when_it_arrives_again() {
     cluster.hold(N1);
     let to = cluster.nodes().next().expect("n1").life();
     let op = |n| godown_core::id::OpId { origin: godown_core::id::Life(77), n };
-    let value = || Some(Value { bytes: "v".into(), content_type: Bytes::new() });
+    let value = || Some(Value { bytes: "v".into(), content_type: Bytes::new(), ttl: None });
     let change = || Change { key: key_of("a"), seen: Context::new(), value: value() };
     let timeout = Duration::from_secs(1);
     let forward = || Message::Forward { op: op(1), to, floor: 1, change: change(), w: 2, timeout };

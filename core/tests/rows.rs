@@ -57,7 +57,7 @@ fn ten_thousand_keys_of_a_few_actors_have_their_metadata_in_24_bytes_each() {
     let mut cluster = Cluster::new(3, |settings| settings.partitions = 16);
     let put = |cluster: &mut Cluster, number: usize| {
         let bytes = Bytes::from(format!("value {number}"));
-        let value = Some(Value { bytes, content_type: "application/octet-stream".into() });
+        let value = Some(Value { bytes, content_type: "application/octet-stream".into(), ttl: None });
         let change = Change { key: key_of(&format!("key {number}")), seen: Context::new(), value };
         let id = cluster.call(NodeId(number as u64 % 3 + 1), Call::Put { change, wish: Wish::default() });
         assert!(matches!(cluster.replies[&id], Reply::Stored { .. }));

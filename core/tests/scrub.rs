@@ -197,7 +197,7 @@ fn the_pass_after_a_restart_finds_damaged_rows_and_so_does_a_listing() {
 
 #[test]
 fn no_more_damaged_keys_are_remembered_than_the_limit_and_the_rest_is_found_again() {
-    let cluster = &mut cluster(3);
+    let cluster = &mut Cluster::new(3, |settings| settings.scrub_every = Duration::ZERO);
     let keys: Vec<String> = (0..KEYS_MAX + 1).map(|n| format!("k{n:04}")).collect();
     for key in &keys {
         cluster.put(N1, key, Some("v"), Context::new());
@@ -250,4 +250,65 @@ fn a_late_or_doubled_answer_mends_nothing() {
         cluster.peer(N1, N2, message);
     }
     assert_eq!(mended(cluster, N1), 1);
+}
+
+/// One node that does nothing but verify what it has.
+fn verifier(partitions: u32, every: Duration) -> Cluster {
+    Cluster::new(3, |settings| {
+        settings.partitions = partitions;
+        settings.scrub_every = every;
+        settings.expire_every = Duration::from_secs(1 << 30);
+    })
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[test]
+fn a_damaged_row_that_nobody_reads_is_found_by_the_slow_pass() {
+    let cluster = &mut verifier(1, DAY);
+    cluster.put(N1, "a", Some("v"), Context::new());
+    damage(cluster, N3, "a");
+    cluster.pass(DAY + DAY);
+    assert_eq!((cluster.values(N3, "a"), mended(cluster, N3)), (vec!["v".into()], 1));
+    assert_eq!(node(cluster, N3).stats().scrub_damaged, 1);
+}
+
+#[test]
+fn every_row_is_verified_once_in_each_interval() {
+    let cluster = &mut verifier(1, DAY);
+    for n in 0..600 {
+        cluster.put(N1, &format!("k{n}"), Some("v"), Context::new());
+    }
+    let verified = |cluster: &Cluster| node(cluster, N1).stats().scrubbed;
+    while verified(cluster) < 600 {
+        cluster.next_tick();
+    }
+    for pass in 2..=4 {
+        cluster.pass(DAY);
+        assert_eq!(verified(cluster), pass * 600);
+    }
+}
+
+#[test]
+fn a_pass_takes_most_of_its_interval() {
+    let cluster = &mut verifier(16, DAY);
+    for n in 0..1_200 {
+        cluster.put(N1, &format!("k{n}"), Some("v"), Context::new());
+    }
+    let verified = |cluster: &Cluster| node(cluster, N1).stats().scrubbed;
+    while verified(cluster) == 0 {
+        cluster.next_tick();
+    }
+    cluster.pass(DAY / 4);
+    assert!((300..900).contains(&verified(cluster)), "after a third of the pass: {}", verified(cluster));
+    cluster.pass(DAY / 2);
+    assert_eq!(verified(cluster), 1_200);
+}
+
+#[test]
+fn an_interval_of_zero_means_never() {
+    let cluster = &mut verifier(1, Duration::ZERO);
+    cluster.put(N1, "a", Some("v"), Context::new());
+    cluster.pass(10 * DAY);
+    assert_eq!(node(cluster, N1).stats().scrubbed, 0);
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::causal::{Causal, Context, Dot, DotFun, Payload};
 use crate::hlc::Hlc;
+use crate::time::Wall;
 
 /// One value of a register.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -29,6 +30,12 @@ impl Sibling {
     #[must_use]
     pub fn size(&self) -> usize {
         self.value.len() + self.content_type.len()
+    }
+
+    /// Whether its time is over by this clock.
+    #[must_use]
+    pub const fn is_expired(&self, wall: Wall) -> bool {
+        self.expires > 0 && self.expires <= wall.millis()
     }
 
     const fn rank(&self) -> (Hlc, &Bytes, &Bytes, u64) {

@@ -250,7 +250,7 @@ fn freeze_change(change: &Change) -> FrozenChange {
 }
 
 fn thaw_change((key, seen, value): FrozenChange) -> Change {
-    let value = value.map(|(bytes, content_type)| Value { bytes, content_type });
+    let value = value.map(|(bytes, content_type)| Value { bytes, content_type, ttl: None });
     Change { key: key.into(), seen: seen.into(), value }
 }
 
@@ -349,8 +349,8 @@ fn freeze_failure(failure: &Failure) -> FrozenFailure {
             FrozenFailure::Refused(acks, needed, replicas, freeze_refusal(last))
         }
         Failure::NotTaken(ref refusal) => FrozenFailure::NotTaken(freeze_refusal(refusal)),
-        // No forward is answered with an operator's refusal.
-        Failure::KeyEmpty | Failure::Cluster(_) => FrozenFailure::KeyEmpty,
+        // No forward is answered with an operator's refusal, nor with what its origin has checked before.
+        Failure::KeyEmpty | Failure::Cluster(_) | Failure::BadTtl { .. } => FrozenFailure::KeyEmpty,
         Failure::KeyTooLong { bytes, max } => FrozenFailure::KeyTooLong(bytes, max),
         Failure::ValueTooLarge { bytes, max } => FrozenFailure::ValueTooLarge(bytes, max),
         Failure::ContentTypeTooLong { bytes, max } => FrozenFailure::ContentTypeTooLong(bytes, max),

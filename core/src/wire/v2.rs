@@ -79,8 +79,8 @@ type FrozenStaged = (u64, u64, u64, Vec<FrozenLayoutChange>);
 
 /// Seconds and nanoseconds.
 type FrozenDuration = (u64, u32);
-/// Key, what was seen, and bytes with their content type unless it is a delete.
-type FrozenChange = (FrozenKey, FrozenContext, Option<(Bytes, Bytes)>);
+/// Key, what was seen, and bytes with their content type, and milliseconds if they expire, unless it is a delete.
+type FrozenChange = (FrozenKey, FrozenContext, Option<(Bytes, Bytes, Option<u64>)>);
 /// Partition, clock, complete, reaches, more, objects.
 type FrozenGiven = (u16, FrozenContext, bool, bool, bool, Vec<FrozenGivenObject>);
 type FrozenGivenObject = (FrozenKey, Vec<FrozenDot>, FrozenObject);
@@ -362,12 +362,21 @@ fn thaw_duration((secs, nanos): FrozenDuration) -> Option<Duration> {
 }
 
 fn freeze_change(change: &Change) -> FrozenChange {
-    let value = change.value.as_ref().map(|value| (value.bytes.clone(), value.content_type.clone()));
+    // What is left of a millisecond counts as one: nothing expires before its time.
+    let ms = |ttl: Duration| u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    let value = change
+        .value
+        .as_ref()
+        .map(|value| (value.bytes.clone(), value.content_type.clone(), value.ttl.map(ms)));
     ((&change.key).into(), (&change.seen).into(), value)
 }
 
 fn thaw_change((key, seen, value): FrozenChange) -> Change {
-    let value = value.map(|(bytes, content_type)| Value { bytes, content_type });
+    let value = value.map(|(bytes, content_type, ttl)| Value {
+        bytes,
+        content_type,
+        ttl: ttl.map(Duration::from_millis),
+    });
     Change { key: key.into(), seen: seen.into(), value }
 }
 
@@ -470,8 +479,8 @@ fn freeze_failure(failure: &Failure) -> FrozenFailure {
             FrozenFailure::Refused(acks, needed, replicas, freeze_refusal(last))
         }
         Failure::NotTaken(ref refusal) => FrozenFailure::NotTaken(freeze_refusal(refusal)),
-        // No forward is answered with an operator's refusal.
-        Failure::KeyEmpty | Failure::Cluster(_) => FrozenFailure::KeyEmpty,
+        // No forward is answered with an operator's refusal, nor with what its origin has checked before.
+        Failure::KeyEmpty | Failure::Cluster(_) | Failure::BadTtl { .. } => FrozenFailure::KeyEmpty,
         Failure::KeyTooLong { bytes, max } => FrozenFailure::KeyTooLong(bytes, max),
         Failure::ValueTooLarge { bytes, max } => FrozenFailure::ValueTooLarge(bytes, max),
         Failure::ContentTypeTooLong { bytes, max } => FrozenFailure::ContentTypeTooLong(bytes, max),

@@ -209,6 +209,7 @@ impl Cluster {
         let value = value.map(|value| Value {
             bytes: Bytes::copy_from_slice(value.as_bytes()),
             content_type: Bytes::new(),
+            ttl: None,
         });
         self.call(to, Call::Put { change: Change { key: key_of(key), seen, value }, wish: Wish::default() })
     }

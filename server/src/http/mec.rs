@@ -178,7 +178,7 @@ async fn put(shared: &Front, key: Key, head: &Parts, body: Body) -> Answer {
     let content_type = Bytes::from(content_type.unwrap_or_default());
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let held = shared.bodies.read(body, announced).await?;
-    let value = Value { bytes: held.bytes.clone(), content_type };
+    let value = Value { bytes: held.bytes.clone(), content_type, ttl: None };
     let change = Change { key: key.clone(), seen, value: Some(value) };
     let seen = stored(shared.call(Call::Put { change, wish }).await?)?;
     let mut response = Response::new(Body::empty());
