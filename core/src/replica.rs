@@ -39,6 +39,8 @@ pub struct Replica {
     floor: BTreeMap<Life, u64>,
     seen: BTreeMap<NodeId, Clock>,
     minted: u64,
+    /// What this life had minted before the partition came back to this node, or came to it: others may have it.
+    regained: u64,
     burnt: BTreeSet<Dot>,
     /// The actors that its objects at rest name by number.
     pub actors: Actors,
@@ -86,7 +88,7 @@ impl Replica {
     /// An empty replica of a partition for which this life has minted `minted` dots before.
     #[must_use]
     pub fn reopened(minted: u64) -> Self {
-        Self { minted, ..Self::default() }
+        Self { minted, regained: minted, ..Self::default() }
     }
 
     /// It has missed what others went on with: it is not complete any more.
@@ -130,6 +132,12 @@ impl Replica {
     #[must_use]
     pub const fn minted(&self) -> u64 {
         self.minted
+    }
+
+    /// The highest number that this life had minted in the partition before this replica was opened.
+    #[must_use]
+    pub const fn regained(&self) -> u64 {
+        self.regained
     }
 
     /// A new dot of this node's current life. It counts as seen once it has [`landed`](Self::landed), or, when its

@@ -501,8 +501,10 @@ impl Batch {
             let dots = |(actor, first, last)| (first..=last).map(move |n| Dot { actor, n });
             named = spans.into_iter().flat_map(dots).collect();
         }
-        // Dots that this life would still have to mint cannot have had an effect anywhere.
-        let fresh = |dot: &Dot| !replica.clock().has(*dot) && dot.actor != life && dot.is_real();
+        // Dots that this life would still have to mint cannot have had an effect anywhere; what it minted here while another
+        // replica was, or none, is news to this one.
+        let is_own = |dot: &Dot| dot.actor == life && dot.n > replica.regained();
+        let fresh = |dot: &Dot| !replica.clock().has(*dot) && !is_own(dot) && dot.is_real();
         let fresh: Vec<Dot> =
             named.iter().copied().filter(|dot| fresh(dot) && !self.dots.contains(dot)).collect();
         if why == Join::Delta && !named.is_empty() && fresh.is_empty() {
