@@ -60,6 +60,8 @@ pub struct Limits {
     /// Keys of a partition that are remembered because their objects at rest are to be stripped. When there are more, the
     /// others are found again by a pass over the partition's objects.
     pub residual_keys: usize,
+    /// Bytes of hints that this node keeps for others, all of them together; one more is refused with `HintsFull`.
+    pub hint_bytes: u64,
 }
 
 impl Default for Limits {
@@ -76,6 +78,7 @@ impl Default for Limits {
             sync_bytes: 256 << 10,
             sync_objects: 128,
             residual_keys: 10_000,
+            hint_bytes: 256 << 20,
         }
     }
 }
@@ -115,6 +118,10 @@ pub struct Settings {
     pub scrub_every: Duration,
     /// Time between two looks for values that have expired.
     pub expire_every: Duration,
+    /// Whether stand-ins take the places of replicas that cannot be reached, unless the call says otherwise.
+    pub sloppy: bool,
+    /// Bytes of hints that this node hands over in a second.
+    pub hint_bytes_per_s: u64,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -139,6 +146,8 @@ impl Settings {
             gossip_every: Duration::from_secs(1),
             scrub_every: Duration::from_secs(24 * 3600),
             expire_every: Duration::from_secs(60),
+            sloppy: true,
+            hint_bytes_per_s: 8 << 20,
             limits: Limits::default(),
         }
     }
@@ -191,6 +200,9 @@ impl Settings {
         }
         if self.expire_every.is_zero() {
             return Err(ConfigError::ExpireEvery);
+        }
+        if self.hint_bytes_per_s == 0 {
+            return Err(ConfigError::HintRate);
         }
         let limits = &self.limits;
         for (name, limit) in [
@@ -305,6 +317,9 @@ pub enum ConfigError {
     /// Zero.
     #[error("expire_every is zero: it would never rest")]
     ExpireEvery,
+    /// Zero.
+    #[error("hint_bytes_per_s is zero: what is kept for others would never be handed over")]
+    HintRate,
 }
 
 #[cfg(test)]
@@ -349,6 +364,7 @@ mod tests {
             (Settings { gossip_every: Duration::ZERO, ..settings() }, "gossip_every"),
             (Settings { expire_every: Duration::ZERO, ..settings() }, "expire_every"),
             (Settings { probe_every: Duration::ZERO, ..settings() }, "probe_every"),
+            (Settings { hint_bytes_per_s: 0, ..settings() }, "hint_bytes_per_s"),
             (Settings { me: Member { weight: 0, ..settings().me }, ..settings() }, "weight = 0"),
             (limits(|limits| limits.list_page = 0), "the limit list_page is zero"),
             (limits(|limits| limits.object_bytes = 10 << 20), "object_bytes = 10485760"),

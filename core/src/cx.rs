@@ -4,7 +4,7 @@
 //! and passes them on until none is left.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -13,6 +13,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::causal::{Clock, Context, Dot};
 use crate::config::Config;
 use crate::effect::{Class, Effect, Effects, Read, Scan, Ticket, Write};
+use crate::hints::{HintWork, StandIns};
 use crate::hlc::HlcSource;
 use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::Reply;
@@ -83,6 +84,8 @@ pub(crate) enum Waiter {
     Fetch { to: NodeId, op: OpId },
     /// A peer's write.
     Store { to: NodeId, op: OpId },
+    /// A hint that this node hands over to itself.
+    Hint(u64),
     /// Objects being gathered for a peer.
     Gather { to: NodeId, n: u64, key: Key },
     /// Objects received from a peer.
@@ -130,6 +133,8 @@ pub(crate) enum Owner {
     Record,
     /// A partition that is being dropped.
     Retire(Partition),
+    /// Hints: what is kept for others.
+    Hints(Box<HintWork>),
 }
 
 /// A checkpoint on its way to disk.
@@ -173,6 +178,10 @@ pub(crate) enum Step {
     Damaged(Key),
     /// These siblings of the key have expired: they are to be deleted everywhere.
     Expire { key: Key, seen: Context },
+    /// Which hints does this node keep for a key?
+    FetchHints { key: Key, waiter: Waiter },
+    /// A write that no replica can be reached for: this node is to mint its dot and keep it for all of them.
+    StandIn { change: Change, waiter: Waiter },
 }
 
 /// State that machines share.
@@ -182,6 +191,10 @@ pub(crate) struct Shared {
     pub(crate) replicas: BTreeMap<Partition, Replica>,
     /// Dots that this life has minted in partitions that it has given up since: they must never be minted again.
     pub(crate) minted: BTreeMap<Partition, u64>,
+    /// Partitions in which this life is minting a dot as a stand-in; it takes the number back if the disk refuses.
+    pub(crate) minting: BTreeSet<Partition>,
+    /// Who stands in for whom.
+    pub(crate) stand_ins: StandIns,
     /// Whether something has happened that may bring this node further in following a change of layout.
     pub(crate) is_following: bool,
     pub(crate) timers: Timers,

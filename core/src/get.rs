@@ -1,7 +1,9 @@
 //! Reads: ask every replica, answer at R with the join, then repair every replica that turned out stale.
 //!
 //! The reply leaves with the R-th answer. The read itself stays open for the others for a moment, because a replica that
-//! is found stale late is as stale as one found early. Replicas that hold nothing are repaired too.
+//! is found stale late is as stale as one found early. Replicas that hold nothing are repaired too. A sloppy read takes, in
+//! the place of a replica that is suspected, the hints that a stand-in keeps for the key; they are joined in and never count
+//! as an absence.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -15,7 +17,8 @@ use crate::id::{CallId, NodeId, OpId};
 use crate::input::Reply;
 use crate::key::Key;
 use crate::kind::{Object, Sibling};
-use crate::message::{Failure, Message, Refusal};
+use crate::message::{Failure, Message, Refusal, Terms};
+use crate::peers::Peers;
 use crate::quorum::{Standing, Tally};
 use crate::time::Mono;
 use crate::timers::Timer;
@@ -36,6 +39,10 @@ struct Get {
     tally: Tally,
     /// The join of all answers so far.
     merged: Object,
+    /// The same without stand-ins, where so many of the quorum must be replicas.
+    primaries: Option<Tally>,
+    /// Stand-ins that were asked, and in whose place.
+    standing: Vec<(NodeId, usize)>,
     /// What each replica that answered holds, by its place among the primaries.
     held: Vec<(usize, Vec<Dot>)>,
     deadline: Mono,
@@ -64,7 +71,17 @@ impl Gets {
         self.open.len() - self.lingering
     }
 
-    pub(crate) fn start(&mut self, cx: &mut Cx<'_>, call: CallId, key: Key, r: usize, deadline: Mono) {
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one call")]
+    pub(crate) fn start(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peers: &Peers,
+        call: CallId,
+        key: Key,
+        r: usize,
+        terms: Terms,
+        deadline: Mono,
+    ) {
         let n = cx.next_op();
         let op = cx.op(n);
         let layout = cx.layout;
@@ -79,9 +96,12 @@ impl Gets {
         }
         let needed = if planted!(cx.shared.plants, QuorumShortRead) { (r - 1).max(1) } else { r };
         let tally = Tally::of(holders.len(), layout.read_sets(partition, needed));
-        let (merged, held) = (Object::default(), Vec::new());
-        let call = Some(call);
-        self.open.insert(n, Get { call, key, holders, tally, merged, held, deadline, last: None });
+        let asked = usize::from(terms.primaries);
+        let primaries = (asked > 0).then(|| Tally::of(holders.len(), layout.read_sets(partition, asked)));
+        let standing = if terms.sloppy { ask_stand_ins(cx, peers, n, &key, &holders) } else { Vec::new() };
+        let (merged, held, call) = (Object::default(), Vec::new(), Some(call));
+        let get = Get { call, key, holders, tally, merged, primaries, standing, held, deadline, last: None };
+        self.open.insert(n, get);
         cx.shared.timers.set(deadline, Timer::Get(n));
     }
 
@@ -115,7 +135,7 @@ impl Gets {
         let Some(get) = self.open.get_mut(&n) else { return };
         let layout = cx.layout;
         let Some(index) = get.holders.iter().position(|&node| node == from) else {
-            return;
+            return self.on_hints(cx, from, n, outcome);
         };
         // A replica that has lost its data, and has not got it back, would say "nothing" of everything.
         let own = cx.shared.replicas.get(&layout.partition(&get.key));
@@ -124,11 +144,14 @@ impl Gets {
         match outcome {
             Ok(_) if own_gap && !planted!(cx.shared.plants, OwnGapAnswers) => {
                 sometimes!(cx.shared.moments, OwnGapRefused);
-                get.tally.no(index);
-                get.last = Some(Refusal::CatchingUp);
+                get.no(index, Refusal::CatchingUp);
             }
             Ok(object) => {
-                if !get.tally.yes(index) {
+                // Beside its stand-in, it still is a replica that has answered.
+                let is_first = get.held.iter().all(|&(place, _)| place != index);
+                let is_fresh = get.tally.yes(index);
+                let is_primary = get.primaries.as_mut().is_some_and(|primaries| primaries.yes(index));
+                if !is_first || !(is_fresh || is_primary || get.is_stood_in(index)) {
                     return;
                 }
                 sometimes!(
@@ -144,12 +167,35 @@ impl Gets {
                     get.held.push((index, Vec::new()));
                 }
             }
-            Err(refusal) => {
-                get.tally.no(index);
-                get.last = Some(refusal);
-            }
+            Err(refusal) => get.no(index, refusal),
         }
-        match get.tally.standing() {
+        self.settle(cx, n, owed);
+    }
+
+    /// A stand-in has answered.
+    fn on_hints(&mut self, cx: &mut Cx<'_>, from: NodeId, n: u64, outcome: Result<Object, Refusal>) {
+        let Some(get) = self.open.get_mut(&n) else { return };
+        let Some(&(_, index)) = get.standing.iter().find(|&&(node, _)| node == from) else { return };
+        // Whatever it refuses, the replica itself may still answer.
+        let Ok(object) = outcome else { return };
+        if !get.tally.yes(index) {
+            return;
+        }
+        if planted!(cx.shared.plants, PrimariesCountHints)
+            && let Some(primaries) = &mut get.primaries
+        {
+            primaries.yes(index);
+        }
+        sometimes!(cx.shared.moments, HintsFetched);
+        get.merged.join(object);
+        let owed = get.call.is_some();
+        self.settle(cx, n, owed);
+    }
+
+    /// Answers if the quorum is decided, and ends the read if nobody is awaited any more.
+    fn settle(&mut self, cx: &mut Cx<'_>, n: u64, owed: bool) {
+        let Some(get) = self.open.get_mut(&n) else { return };
+        match get.standing() {
             Standing::Reached => get.answer(cx),
             Standing::Impossible => get.fail(cx),
             Standing::Pending => {}
@@ -164,7 +210,7 @@ impl Gets {
         }
         let is_crowded = get.call.is_none() && self.lingering > cx.config.limits.calls;
         sometimes!(cx.shared.moments, ReadsLinger, is_crowded);
-        if get.tally.is_complete() || is_crowded {
+        if get.is_complete() || is_crowded {
             let get = self.open.remove(&n).expect("just seen");
             self.lingering -= usize::from(get.call.is_none());
             cx.shared.timers.cancel(get.deadline, Timer::Get(n));
@@ -178,13 +224,13 @@ impl Gets {
             return;
         };
         for (index, &node) in get.holders.iter().enumerate() {
-            if get.tally.is_awaited(index) && node != cx.me() {
+            if get.awaits(index) && node != cx.me() {
                 cx.step(Step::Silent(node));
             }
         }
         match get.call.take() {
             Some(call) => {
-                let (acks, needed, replicas) = counts(&get.tally);
+                let (acks, needed, replicas) = counts(get.hardest());
                 cx.reply(call, Reply::Failed(Failure::Timeout { acks, needed, replicas }));
             }
             None => self.lingering -= 1,
@@ -198,14 +244,43 @@ impl Gets {
         assert_eq!(lingering, self.lingering, "reads that linger are miscounted");
         for (&n, get) in &self.open {
             assert!(timer_set(get.deadline, Timer::Get(n)), "read {n} has no timer");
-            assert!(!get.tally.is_complete(), "read {n} is open although every replica has answered");
+            assert!(!get.is_complete(), "read {n} is open although every replica has answered");
             assert!(
-                get.call.is_none() || get.tally.standing() == Standing::Pending,
+                get.call.is_none() || get.standing() == Standing::Pending,
                 "read {n} owes its reply although its quorum is decided"
             );
-            assert_eq!(get.held.len(), get.tally.yeses(), "read {n} counts answers that it does not hold");
+            let stood_in = get.standing.len();
+            let held = get.held.len();
+            assert!(held + stood_in >= get.tally.yeses(), "read {n} counts answers that it does not hold");
         }
     }
+}
+
+/// Asks a stand-in in the place of every holder that is suspected. Who was asked, and in whose place.
+fn ask_stand_ins(
+    cx: &mut Cx<'_>,
+    peers: &Peers,
+    n: u64,
+    key: &Key,
+    holders: &[NodeId],
+) -> Vec<(NodeId, usize)> {
+    let (layout, me) = (cx.layout, cx.me());
+    let is_lost = |&(_, &node): &(usize, &NodeId)| node != me && peers.is_suspected(node);
+    let lost: Vec<usize> = holders.iter().enumerate().filter(is_lost).map(|(place, _)| place).collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
+    let order = cx.shared.stand_ins.order(layout, layout.partition(key)).iter().copied();
+    let can: Vec<NodeId> = order.filter(|&node| node == me || !peers.is_suspected(node)).collect();
+    let asked: Vec<(NodeId, usize)> = can.into_iter().zip(lost).collect();
+    for &(node, _) in &asked {
+        if node == me {
+            cx.step(Step::FetchHints { key: key.clone(), waiter: Waiter::Get(n) });
+        } else {
+            cx.send(node, Message::FetchHints { op: cx.op(n), key: key.clone() });
+        }
+    }
+    asked
 }
 
 /// The task of joining in what a read found others to hold. Whoever shows a dot has its whole effect, so the clock may
@@ -222,6 +297,43 @@ pub(crate) fn counts(tally: &Tally) -> (u8, u8, u8) {
 }
 
 impl Get {
+    fn standing(&self) -> Standing {
+        let primaries = self.primaries.as_ref().map_or(Standing::Reached, Tally::standing);
+        match (self.tally.standing(), primaries) {
+            (Standing::Reached, Standing::Reached) => Standing::Reached,
+            (Standing::Impossible, _) | (_, Standing::Impossible) => Standing::Impossible,
+            _ => Standing::Pending,
+        }
+    }
+
+    /// The tally that tells more of how far it is from its quorum.
+    fn hardest(&self) -> &Tally {
+        let primaries = self.primaries.as_ref().filter(|_| self.tally.standing() == Standing::Reached);
+        primaries.unwrap_or(&self.tally)
+    }
+
+    /// Whether the replica at this place has not answered.
+    fn awaits(&self, index: usize) -> bool {
+        self.tally.is_awaited(index) || self.primaries.as_ref().is_some_and(|tally| tally.is_awaited(index))
+    }
+
+    fn is_complete(&self) -> bool {
+        self.tally.is_complete() && self.primaries.as_ref().is_none_or(Tally::is_complete)
+    }
+
+    fn is_stood_in(&self, index: usize) -> bool {
+        self.standing.iter().any(|&(_, place)| place == index)
+    }
+
+    /// The replica at this place refuses.
+    fn no(&mut self, index: usize, refusal: Refusal) {
+        if let Some(primaries) = &mut self.primaries {
+            primaries.no(index);
+        }
+        self.tally.no(index);
+        self.last = Some(refusal);
+    }
+
     fn answer(&mut self, cx: &mut Cx<'_>) {
         let Some(call) = self.call.take() else { return };
         let wall = cx.now.wall;
@@ -239,7 +351,7 @@ impl Get {
 
     fn fail(&mut self, cx: &mut Cx<'_>) {
         let Some(call) = self.call.take() else { return };
-        let (acks, needed, replicas) = counts(&self.tally);
+        let (acks, needed, replicas) = counts(self.hardest());
         let last = self.last.expect("a quorum becomes impossible by a refusal");
         sometimes!(cx.shared.moments, ReadImpossible);
         cx.reply(call, Reply::Failed(Failure::Refused { acks, needed, replicas, last }));

@@ -61,6 +61,10 @@ pub struct Wish {
     pub quorum: Option<u8>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// How many of the quorum must be replicas themselves, and no stand-ins: Riak's `pr` and `pw`.
+    pub primaries: Option<u8>,
+    /// Whether stand-ins may take the places of replicas that cannot be reached.
+    pub sloppy: Option<bool>,
 }
 
 /// What a client asks for.

@@ -8,7 +8,8 @@
 //!
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
 //! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `actors`, `replica`), vocabulary (`message`, `input`, `effect`,
-//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`, `cluster`, `sync`, `scrub`, `sweep`, `expiry`, `retire`), and on top `node`.
+//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`, `cluster`, `sync`, `scrub`,
+//! `sweep`, `expiry`, `retire`, `hints`), and on top `node`.
 //! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` and `compact` fix.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -44,6 +45,7 @@ pub mod cluster;
 mod cx;
 mod expiry;
 mod get;
+mod hints;
 mod list;
 mod peers;
 mod put;

@@ -33,6 +33,8 @@ pub enum Message {
         w: u8,
         /// What is left of the client's time.
         timeout: Duration,
+        /// Who may stand in for replicas that cannot be reached.
+        terms: Terms,
     },
     /// The outcome of a [`Forward`](Self::Forward): what the writer has seen now, or why it failed.
     Forwarded {
@@ -199,6 +201,28 @@ pub enum Message {
         /// Nothing, or the reason.
         outcome: Result<(), VoteRefusal>,
     },
+    /// To a stand-in: keep this delta for a replica that cannot be reached, and hand it over later. It is answered by
+    /// [`Stored`](Self::Stored).
+    Hint {
+        /// The request.
+        op: OpId,
+        /// The replica that it is for.
+        target: NodeId,
+        /// The key.
+        key: Key,
+        /// The one dot that the delta adds to clocks.
+        dot: Dot,
+        /// The delta.
+        delta: Object,
+    },
+    /// To a stand-in: which hints do you keep for this key? It is answered by [`Fetched`](Self::Fetched) with their join,
+    /// which never says that something is absent.
+    FetchHints {
+        /// The request.
+        op: OpId,
+        /// The key.
+        key: Key,
+    },
     /// Reachability: what the nodes' probes say to each other.
     Swim {
         /// In a coding of its own.
@@ -212,6 +236,17 @@ pub enum Message {
         /// The key.
         key: Key,
     },
+}
+
+/// On which terms a write is coordinated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How many of the quorum must be replicas themselves, and no stand-ins.
+    pub primaries: u8,
+    /// Whether stand-ins may take the places of replicas that cannot be reached.
+    pub sloppy: bool,
+    /// Whether the node that is asked is to mint the dot as a stand-in, because no replica can be reached.
+    pub stands_in: bool,
 }
 
 /// The number of an attempt to decide: the higher one wins.
@@ -499,6 +534,12 @@ pub enum Refusal {
         /// How many there are.
         siblings: u32,
         /// Their size together.
+        bytes: u64,
+    },
+    /// The node keeps as many hints for others as it may.
+    #[error("the node keeps {bytes} bytes of hints for others already, at or near its limit")]
+    HintsFull {
+        /// How many bytes it keeps.
         bytes: u64,
     },
 }

@@ -21,6 +21,7 @@ use crate::cx::{Answer, Cx, Join, Owner, Shared, Step, Task, Waiter};
 use crate::effect::{Class, Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
 use crate::expiry::Expiry;
 use crate::get::{self, Gets};
+use crate::hints::{HintReport, Hints, StandIns};
 use crate::hlc::HlcSource;
 use crate::id::{CallId, ClusterId, Life, NodeId, OpId};
 use crate::input::{Boot, Call, Input, Reply, Wish};
@@ -28,7 +29,7 @@ use crate::key::{Key, Partition};
 use crate::layout::active::{Layouts, View};
 use crate::layout::{Change, Member};
 use crate::list::Lists;
-use crate::message::{self, Failure, Message, Probed, Progress, Refusal};
+use crate::message::{self, Failure, Message, Probed, Progress, Refusal, Terms};
 #[cfg(feature = "simulation")]
 use crate::moment::Moments;
 use crate::note::Note;
@@ -78,6 +79,8 @@ pub struct ClusterReport {
     pub log_rows: usize,
     /// Log rows that cannot be dropped, and deletes that leave a trace so long, because a peer is not known to have them.
     pub blocked: BTreeMap<NodeId, usize>,
+    /// What is kept for nodes that could not be reached.
+    pub hints: BTreeMap<NodeId, HintReport>,
 }
 
 /// One node of a [`ClusterReport`].
@@ -134,6 +137,7 @@ pub struct Node {
     expiry: Expiry,
     cluster: Cluster,
     retire: Retire,
+    hints: Hints,
     swim: Option<Swim>,
     /// When the timer for the probes is set.
     swim_at: Option<Mono>,
@@ -191,9 +195,12 @@ impl Node {
             replicas.insert(partition, replica);
         }
         let sweep = if boot.rows.is_empty() { Sweep::over_nothing() } else { Sweep::default() };
+        let hints = if boot.rows.is_empty() { Hints::over_nothing() } else { Hints::default() };
         let shared = Shared {
             replicas,
             minted: BTreeMap::new(),
+            minting: BTreeSet::new(),
+            stand_ins: StandIns::default(),
             is_following: true,
             timers: Timers::new(plants),
             owners: BTreeMap::new(),
@@ -235,6 +242,7 @@ impl Node {
             expiry: Expiry::default(),
             cluster,
             retire: Retire::resume(loaded.marks.into_iter()),
+            hints,
             swim: None,
             swim_at: None,
         })
@@ -407,6 +415,7 @@ impl Node {
             .or_else(|| self.lists.unrest())
             .or_else(|| self.slots.unrest())
             .or_else(|| self.sync.unrest())
+            .or_else(|| self.hints.unrest())
             .or_else(swept)
             .or_else(|| self.scrub.unrest(&self.layout, &excused))
             .or_else(|| self.shared.replicas.iter().find_map(replica_unrest))
@@ -448,6 +457,7 @@ impl Node {
             transfers: self.sync.pulls().collect(),
             log_rows: replicas.values().map(Replica::log_len).sum(),
             blocked,
+            hints: self.hints.report(),
         }
     }
 
@@ -473,6 +483,7 @@ impl Node {
         self.sync.check(has);
         self.scrub.check(has);
         self.cluster.check(has);
+        self.hints.check(has);
         if let Some(swim) = &self.swim {
             swim.check();
             assert_eq!(swim.deadline(), self.swim_at, "the probes have no timer");
@@ -525,6 +536,7 @@ impl Node {
         cx.shared.is_open = true;
         cx.shared.timers.set(now.mono, Timer::Retire);
         self.sync.start(cx);
+        self.hints.start(cx);
         if !self.sweep.is_done() {
             cx.shared.timers.set(now.mono, Timer::Sweep);
         }
@@ -567,6 +579,7 @@ impl Node {
                 let cx = &mut with_cx!(self, now, fx);
                 match owner {
                     Owner::Slot(key) => self.slots.on_read(cx, key, outcome),
+                    Owner::Hints(work) => self.hints.on_read(cx, &work, outcome),
                     other => panic!("a read came back for {other:?}"),
                 }
             }
@@ -578,6 +591,7 @@ impl Node {
                     Owner::Checkpoint(write) => self.sync.on_checkpoint(cx, *write, outcome),
                     Owner::Closing(closing) => self.on_closed(now, closing, outcome, fx),
                     Owner::Record => self.cluster.on_saved(cx, outcome),
+                    Owner::Hints(work) => self.hints.on_write(cx, &self.peers, *work, outcome),
                     Owner::Retire(partition) => {
                         if self.retire.on_write(cx, partition, outcome) {
                             self.relayout(now, fx);
@@ -596,6 +610,7 @@ impl Node {
                     Owner::Sweep => self.sweep.on_scan(cx, outcome),
                     Owner::Patrol => self.patrol.on_scan(cx, outcome),
                     Owner::Expiry(partition) => self.expiry.on_scan(cx, &self.peers, partition, outcome),
+                    Owner::Hints(work) => self.hints.on_scan(cx, &self.peers, *work, outcome),
                     Owner::Retire(partition) => self.retire.on_scan(cx, partition, outcome),
                     other => panic!("a scan came back for {other:?}"),
                 }
@@ -617,6 +632,8 @@ impl Node {
         match timer {
             Timer::Get(n) => self.gets.on_timeout(cx, n),
             Timer::Put(n) => self.puts.on_timeout(cx, n),
+            Timer::PutLate(n) => self.puts.on_late(cx, &self.peers, n),
+            Timer::Hints => self.hints.on_timer(cx, &self.peers),
             Timer::List(n) => self.lists.on_timeout(cx, n),
             Timer::Sync(peer) => self.sync.on_timer(cx, peer),
             Timer::Sweep => self.sweep.on_timer(cx),
@@ -657,6 +674,8 @@ impl Node {
                 // What a fenced node mints may be another's.
                 Step::Expire { .. } if self.is_fenced => {}
                 Step::Expire { key, seen } => self.puts.expire(cx, key, seen),
+                Step::FetchHints { key, waiter } => self.hints.on_fetch(cx, key, waiter),
+                Step::StandIn { change, waiter } => self.hints.on_stand_in(cx, change, waiter),
                 Step::Done { waiter, answer } => match waiter {
                     Waiter::Get(n) => self.gets.on_loaded(cx, n, answer),
                     // What a fenced node had under way stays where it is: its dot may be another's.
@@ -683,6 +702,14 @@ impl Node {
                     Waiter::Mend(n) => self.scrub.on_mended(cx, n, &answer),
                     Waiter::Salvage { to, op, key, clock, complete } => {
                         sync::give_one(cx, (to, op), key, (*clock, complete), answer);
+                    }
+                    Waiter::Hint(n) => {
+                        let outcome = match answer {
+                            Answer::Refused(refusal) => Err(refusal),
+                            _ => Ok(()),
+                        };
+                        let me = cx.me();
+                        self.hints.on_stored(cx, &self.peers, me, n, outcome);
                     }
                     Waiter::Nobody => {}
                 },
@@ -846,11 +873,13 @@ impl Node {
         match call {
             Call::Get { key, wish } => {
                 let r = wish.quorum.map_or(cx.config.r, usize::from);
-                self.gets.start(cx, id, key, r, deadline);
+                let terms = terms(cx, &wish);
+                self.gets.start(cx, &self.peers, id, key, r, terms, deadline);
             }
             Call::Put { change, wish } => {
                 let w = wish.quorum.map_or(cx.config.w, usize::from);
-                self.puts.start(cx, &self.peers, id, change, w, deadline);
+                let terms = terms(cx, &wish);
+                self.puts.start(cx, &self.peers, id, change, w, terms, deadline);
             }
             Call::List { after, limit, .. } => self.lists.start(cx, &self.peers, id, after, limit, deadline),
             Call::Cluster { call, .. } => self.cluster.on_call(cx, id, call, deadline),
@@ -921,6 +950,9 @@ impl Node {
         {
             return Err(Failure::BadQuorum { asked, replicas: replicas as u8 });
         }
+        if let Some(asked) = wish.primaries.filter(|&asked| usize::from(asked) > replicas) {
+            return Err(Failure::BadQuorum { asked, replicas: replicas as u8 });
+        }
         let (asked, max) = (wish.timeout.unwrap_or(self.config.timeout), self.config.timeout_max);
         if asked.is_zero() || asked > max {
             return Err(Failure::BadTimeout { asked, max });
@@ -961,6 +993,7 @@ impl Node {
         }
         if self.uses_our_identity(&message) && !self.is_fenced {
             self.is_fenced = true;
+            self.hints.stop();
             fx.push(Effect::Note(Note::Fenced { by: from }));
         }
         let busy = self.slots.load() >= self.config.limits.peer_requests;
@@ -982,9 +1015,10 @@ impl Node {
             return;
         }
         match message {
-            Message::Forward { op, to, floor, change, w, timeout } => {
+            Message::Forward { op, to, floor, change, w, timeout, terms } => {
                 let deadline = now.mono.after(timeout.min(cx.config.timeout_max));
-                self.puts.on_forward(cx, from, op, to, floor, change, usize::from(w), deadline, refusal);
+                let w = usize::from(w);
+                self.puts.on_forward(cx, from, op, to, floor, change, w, terms, deadline, refusal);
             }
             Message::Forwarded { op, outcome } => {
                 self.puts.on_forwarded(cx, &mut self.peers, from, op, outcome)
@@ -994,7 +1028,17 @@ impl Node {
                 let task = Task::Join { object: delta, dots, why: Join::Delta };
                 cx.access(key, Waiter::Store { to: from, op }, task);
             }
-            Message::Stored { op, outcome } => self.puts.on_stored(cx, from, op, outcome),
+            Message::Stored { op, outcome } => {
+                if cx.has_asked(op) && !self.hints.on_stored(cx, &self.peers, from, op.n, outcome) {
+                    self.puts.on_stored(cx, &self.peers, from, op, outcome);
+                }
+            }
+            Message::Hint { op, target, key, dot, delta } => {
+                self.hints.on_hint(cx, from, op, target, (key, dot, delta));
+            }
+            Message::FetchHints { op, key } => {
+                self.hints.on_fetch(cx, key, Waiter::Fetch { to: from, op });
+            }
             Message::Fetch { op, key } => {
                 let partition = cx.layout.partition(&key);
                 let is_incomplete = cx.replica(partition).is_some_and(|replica| !replica.complete);
@@ -1070,7 +1114,7 @@ impl Node {
     fn stale(&self, view: View, message: &Message) -> Option<Refusal> {
         let mine = self.layout.view();
         let is_stale = match message {
-            Message::Forward { .. } | Message::Store { .. } => {
+            Message::Forward { .. } | Message::Store { .. } | Message::Hint { .. } => {
                 let acked = self.cluster.progress(self.config.node).ack;
                 view.newest.max(1) < acked && !planted!(self.shared.plants, StaleWriteTaken)
             }
@@ -1111,6 +1155,12 @@ fn advanced(first: Now, last: Now) -> Mono {
     first.mono.after(Duration::from_nanos(last.wall.0.saturating_sub(first.wall.0)))
 }
 
+/// On which terms a call is served.
+fn terms(cx: &Cx<'_>, wish: &Wish) -> Terms {
+    let sloppy = wish.sloppy.unwrap_or(cx.config.sloppy);
+    Terms { primaries: wish.primaries.unwrap_or(0), sloppy, stands_in: false }
+}
+
 /// The request that a message makes; None for answers and for what is never answered.
 fn request(message: &Message) -> Option<OpId> {
     match message {
@@ -1123,7 +1173,9 @@ fn request(message: &Message) -> Option<OpId> {
         | Message::List { op, .. }
         | Message::Salvage { op, .. }
         | Message::Prepare { op, .. }
-        | Message::Accept { op, .. } => Some(*op),
+        | Message::Accept { op, .. }
+        | Message::Hint { op, .. }
+        | Message::FetchHints { op, .. } => Some(*op),
         Message::Forwarded { .. }
         | Message::Stored { .. }
         | Message::Fetched { .. }
@@ -1145,8 +1197,12 @@ fn request(message: &Message) -> Option<OpId> {
 /// forwards, which must first be told from their doubles.
 fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> bool {
     match *message {
-        Message::Store { op, .. } => cx.send(to, Message::Stored { op, outcome: Err(refusal) }),
-        Message::Fetch { op, .. } => cx.send(to, Message::Fetched { op, outcome: Err(refusal) }),
+        Message::Store { op, .. } | Message::Hint { op, .. } => {
+            cx.send(to, Message::Stored { op, outcome: Err(refusal) });
+        }
+        Message::Fetch { op, .. } | Message::FetchHints { op, .. } => {
+            cx.send(to, Message::Fetched { op, outcome: Err(refusal) })
+        }
         Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),
         Message::List { op, .. } => cx.send(to, Message::Listed { op, outcome: Err(refusal) }),
         // Nobody need wait for its time to run out to learn that clocks cannot be compared.

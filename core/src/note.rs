@@ -37,6 +37,13 @@ pub enum Note {
         /// The key.
         key: Key,
     },
+    /// A hint for another node does not match its checksum. It is dropped; anti-entropy carries what other replicas have.
+    HintDamaged {
+        /// Whom it was for.
+        target: NodeId,
+        /// What was wrong.
+        reason: String,
+    },
     /// A write to disk failed; what waited for it has been refused.
     WriteFailed {
         /// What the driver said.

@@ -187,6 +187,20 @@ plants! {
         "a usual one: an acceptor of Paxos without its disk",
     AcceptedForgotten "accepted-forgotten" "A proposer puts its own layout forward although another may have been decided."
         "a usual one: the first phase of Paxos is taken for a lock",
+    HintDroppedBeforeAck "hint-dropped-before-ack" "A hint is dropped when it has been sent, not when its target has it on disk."
+        "a usual one: sent is taken for arrived",
+    HintAckBeforeSync "hint-ack-before-sync" "A stand-in acknowledges a hint when it is handed to the disk, not when it is on it."
+        "Cassandra: hints are in a buffer for up to ten seconds",
+    HintSaysAbsent "hint-says-absent" "A stand-in without a hint for a key answers reads that there is nothing."
+        "a usual one: who was not told of a value is taken for one who knows that there is none",
+    HintsOverLimit "hints-over-limit" "The limit on the bytes of hints is not enforced."
+        "Cassandra, before 3.0: hints fill the disk of those that are up",
+    HintToRemoved "hint-to-removed" "Hints for a node that is no member any more are thrown away."
+        "Cassandra: removing a node drops the hints for it",
+    StandInReusesNumber "stand-in-reuses-number" "A stand-in counts the dots that it mints apart from those that the same life mints as a replica."
+        "Riak: kv679 once more, by way of fallback nodes",
+    PrimariesCountHints "primaries-count-hints" "The acknowledgement of a stand-in counts as one of a replica where replicas were asked for."
+        "Riak: a w that is met by fallbacks is taken for a pw",
     TornBatchApplied "torn-batch-applied" "A crash leaves a part of a batch on disk, and the store replays it."
         "a usual one: a log that is replayed without its commit marks",
     ChecksumUnchecked "checksum-unchecked" "A frame is taken for what it says although its checksum does not match."

@@ -5,19 +5,26 @@
 //! nobody knows, and a second coordinator would make a second value of one write. A coordinator remembers the
 //! forwards that it took, so that a doubled message mints nothing either; a forward names the life that it is for,
 //! because the next life remembers nothing. The reply leaves with the W-th disk.
+//!
+//! A quorum may be sloppy (Dynamo, SOSP 2007): in the place of a replica that is suspected, that cannot take the delta just
+//! now, or that has been silent for a third of the time, a stand-in keeps the delta as a hint. Each place counts once, and
+//! never twice the same node. Where no replica can be reached at all, a stand-in mints the dot.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::causal::Context;
+use crate::causal::Dot;
 use crate::cx::{Answer, Asker, Cx, Step, Task, Waiter};
 use crate::get::counts;
 use crate::id::{CallId, Life, NodeId, OpId};
 use crate::input::Reply;
-use crate::key::Key;
-use crate::message::{Change, Failure, Message, Refusal};
+use crate::key::{Key, Partition};
+use crate::kind::Object;
+use crate::message::{Change, Failure, Message, Refusal, Terms};
 use crate::peers::Peers;
 use crate::quorum::{Standing, Tally};
 use crate::time::Mono;
@@ -25,6 +32,9 @@ use crate::timers::Timer;
 
 /// How many lives of other nodes are remembered for the sake of doubled forwards.
 const ORIGINS_MAX: usize = 4_096;
+
+/// A replica is not given up for a stand-in before it had this long to answer.
+const PATIENCE_MIN: Duration = Duration::from_millis(20);
 
 /// How far a write has come.
 #[derive(Debug)]
@@ -35,7 +45,58 @@ enum Stage {
     /// This node's own slot is to mint the dot and put it on disk.
     Minting,
     /// The delta has gone to the other holders.
-    Gathering { holders: Vec<NodeId>, tally: Tally, shown: Context, last: Option<Refusal> },
+    Gathering(Gathering),
+}
+
+/// The acknowledgements of a write.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Gathering {
+    holders: Vec<NodeId>,
+    /// Each holder's place, taken by itself or by a stand-in.
+    tally: Tally,
+    /// The same without stand-ins, where so many of the quorum must be replicas.
+    primaries: Option<Tally>,
+    dot: Dot,
+    delta: Object,
+    shown: Context,
+    /// Stand-ins that were asked, and in whose place; the last one of a place is the one that counts on.
+    standing: Vec<(NodeId, usize)>,
+    /// Holders that have refused, as bits.
+    refused: u128,
+    last: Option<Refusal>,
+    /// When stand-ins are asked for those that are still silent.
+    late_at: Option<Mono>,
+}
+
+impl Gathering {
+    fn standing(&self) -> Standing {
+        let primaries = self.primaries.as_ref().map_or(Standing::Reached, Tally::standing);
+        match (self.tally.standing(), primaries) {
+            (Standing::Reached, Standing::Reached) => Standing::Reached,
+            (Standing::Impossible, _) | (_, Standing::Impossible) => Standing::Impossible,
+            _ => Standing::Pending,
+        }
+    }
+
+    /// The tally that tells more of how far it is from its quorum.
+    fn hardest(&self) -> &Tally {
+        let primaries = self.primaries.as_ref().filter(|_| self.tally.standing() == Standing::Reached);
+        primaries.unwrap_or(&self.tally)
+    }
+
+    /// The holder at `place` has it on disk.
+    fn yes(&mut self, place: usize) -> bool {
+        if let Some(primaries) = &mut self.primaries {
+            primaries.yes(place);
+        }
+        self.tally.yes(place)
+    }
+
+    /// The holder at `place` refuses, and nobody stands in for it.
+    fn no(&mut self, place: usize) -> bool {
+        self.tally.no(place)
+    }
 }
 
 /// One write under way.
@@ -46,12 +107,14 @@ struct Put {
     asker: Option<Asker>,
     change: Change,
     w: usize,
+    started: Mono,
     deadline: Mono,
     stage: Stage,
     /// The epoch of the newest layout when it began, and thus of those that it goes to.
     epoch: u64,
-    /// Primaries that have refused and need not be asked again.
+    /// Nodes that have refused to coordinate and need not be asked again.
     refused: Vec<NodeId>,
+    terms: Terms,
     /// Attempts so far; each member may correct our idea of its life, but not for ever.
     attempts: usize,
 }
@@ -90,7 +153,7 @@ impl Puts {
                 format!("write {n} of {key:?} waits for {node} to coordinate it")
             }
             Stage::Minting => format!("write {n} of {key:?} waits for this node's disk"),
-            Stage::Gathering { holders, tally, .. } => {
+            Stage::Gathering(Gathering { holders, tally, .. }) => {
                 format!("write {n} of {key:?} waits for {}", tally.awaited(holders))
             }
         })
@@ -107,6 +170,7 @@ impl Puts {
     }
 
     /// A client's write.
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one call")]
     pub(crate) fn start(
         &mut self,
         cx: &mut Cx<'_>,
@@ -114,10 +178,11 @@ impl Puts {
         call: CallId,
         change: Change,
         w: usize,
+        terms: Terms,
         deadline: Mono,
     ) {
         let asker = Asker::Client(call);
-        let put = Put::new(cx, Some(asker), change, w, deadline);
+        let put = Put::new(cx, Some(asker), change, w, terms, deadline);
         self.attempt(cx, peers, put, Refusal::NotHeld);
     }
 
@@ -125,7 +190,7 @@ impl Puts {
     pub(crate) fn expire(&mut self, cx: &mut Cx<'_>, key: Key, seen: Context) {
         let change = Change { key, seen, value: None };
         let deadline = cx.now.mono.after(cx.config.timeout);
-        let put = Put::new(cx, None, change, 1, deadline);
+        let put = Put::new(cx, None, change, 1, Terms::default(), deadline);
         self.mint(cx, put);
     }
 
@@ -145,6 +210,7 @@ impl Puts {
         floor: u64,
         change: Change,
         w: usize,
+        terms: Terms,
         deadline: Mono,
         refusal: Option<Refusal>,
     ) {
@@ -161,13 +227,14 @@ impl Puts {
             return;
         }
         let partition = cx.layout.partition(&change.key);
-        let not_held = (!cx.layout.holds(cx.me(), partition)).then_some(Refusal::NotHeld);
+        let is_holder = cx.layout.holds(cx.me(), partition);
+        let not_held = (!is_holder && !terms.stands_in).then_some(Refusal::NotHeld);
         if let Some(refusal) = refusal.or(not_held) {
             return refuse(cx, refusal);
         }
         let w = w.clamp(1, cx.config.replicas);
         let asker = Asker::Peer { node: from, op };
-        let put = Put::new(cx, Some(asker), change, w, deadline);
+        let put = Put::new(cx, Some(asker), change, w, terms, deadline);
         self.mint(cx, put);
     }
 
@@ -194,14 +261,20 @@ impl Puts {
     /// Has the next primary coordinate, this node itself if it is one; replies with `last` when none is left.
     fn attempt(&mut self, cx: &mut Cx<'_>, peers: &Peers, mut put: Put, last: Refusal) {
         let layout = cx.layout;
-        let primaries = layout.coordinators(layout.partition(&put.change.key));
+        let partition = layout.partition(&put.change.key);
+        let primaries = layout.coordinators(partition);
         let me = cx.me();
         let next = primaries
             .iter()
             .enumerate()
             .filter(|(_, node)| !put.refused.contains(node))
             .min_by_key(|&(index, &node)| (node != me, peers.is_suspected(node), index));
-        let Some((_, &node)) = next.filter(|_| put.attempts < 2 * primaries.len()) else {
+        let next = next.map(|(_, &node)| node);
+        let is_lost = next.is_some_and(|node| node != me && peers.is_suspected(node));
+        let may_stand_in = put.terms.sloppy && put.terms.primaries == 0;
+        let stand_in = if is_lost && may_stand_in { stand_in(cx, peers, &put, partition) } else { None };
+        put.terms.stands_in = stand_in.is_some();
+        let Some(node) = stand_in.or(next).filter(|_| put.attempts < 2 * primaries.len()) else {
             return self.finish(cx, put.asker, Err(Failure::NotTaken(last)));
         };
         put.attempts += 1;
@@ -224,6 +297,7 @@ impl Puts {
                 change: put.change.clone(),
                 w: w as u8,
                 timeout: put.deadline.since(cx.now.mono),
+                terms: put.terms,
             },
         );
         put.stage = Stage::Forwarded { node, to };
@@ -232,7 +306,13 @@ impl Puts {
 
     fn mint(&mut self, cx: &mut Cx<'_>, mut put: Put) {
         let n = cx.next_op();
-        cx.access(put.change.key.clone(), Waiter::Put(n), Task::Mint(put.change.clone()));
+        let (change, waiter) = (put.change.clone(), Waiter::Put(n));
+        put.terms.stands_in &= !cx.layout.holds(cx.me(), cx.layout.partition(&change.key));
+        if put.terms.stands_in {
+            cx.step(Step::StandIn { change, waiter });
+        } else {
+            cx.access(change.key.clone(), waiter, Task::Mint(change));
+        }
         put.stage = Stage::Minting;
         self.open(cx, n, put);
     }
@@ -250,6 +330,9 @@ impl Puts {
         self.expiring -= usize::from(put.asker.is_none());
         self.forwarded.remove(&n);
         cx.shared.timers.cancel(put.deadline, Timer::Put(n));
+        if let Stage::Gathering(Gathering { late_at: Some(at), .. }) = put.stage {
+            cx.shared.timers.cancel(at, Timer::PutLate(n));
+        }
         Some(put)
     }
 
@@ -274,17 +357,47 @@ impl Puts {
                     layout.write_sets(partition, needed)
                 };
                 put.epoch = layout.view().newest;
-                let mut tally = Tally::of(holders.len(), sets);
-                for (index, &node) in holders.iter().enumerate() {
-                    if node == me {
-                        tally.yes(index);
-                    } else {
-                        let (key, delta) = (put.change.key.clone(), delta.clone());
-                        let op = cx.op(n);
-                        cx.send(node, Message::Store { op, key, dot, delta });
+                let asked = usize::from(put.terms.primaries);
+                let primaries =
+                    (asked > 0).then(|| Tally::of(holders.len(), layout.write_sets(partition, asked)));
+                for &node in holders.iter().filter(|&&node| node != me) {
+                    let (key, delta) = (put.change.key.clone(), delta.clone());
+                    cx.send(node, Message::Store { op: cx.op(n), key, dot, delta });
+                }
+                let mut gathering = Gathering {
+                    tally: Tally::of(holders.len(), sets),
+                    holders,
+                    primaries,
+                    dot,
+                    delta,
+                    shown,
+                    standing: Vec::new(),
+                    refused: 0,
+                    last: None,
+                    late_at: None,
+                };
+                let is_suspected = |node: &NodeId| *node != me && peers.is_suspected(*node);
+                match gathering.holders.iter().position(|&node| node == me) {
+                    Some(place) => _ = gathering.yes(place),
+                    None if !put.terms.stands_in => {}
+                    None => {
+                        // It has minted the dot in the place of one that it does not reach.
+                        let place = gathering.holders.iter().position(is_suspected).unwrap_or(0);
+                        gathering.standing.push((me, place));
+                        gathering.tally.yes(place);
                     }
                 }
-                put.stage = Stage::Gathering { holders, tally, shown, last: None };
+                let lost: Vec<usize> = (0..gathering.holders.len())
+                    .filter(|&place| gathering.tally.is_awaited(place))
+                    .filter(|&place| is_suspected(&gathering.holders[place]))
+                    .collect();
+                put.stage = Stage::Gathering(gathering);
+                if put.terms.sloppy && put.standing() == Standing::Pending {
+                    for place in lost {
+                        put.stand_in(cx, peers, n, place);
+                    }
+                    put.await_late(cx, n);
+                }
                 self.settle(cx, n);
             }
             Answer::Refused(refusal) => {
@@ -305,47 +418,80 @@ impl Puts {
     pub(crate) fn on_stored(
         &mut self,
         cx: &mut Cx<'_>,
+        peers: &Peers,
         from: NodeId,
         op: OpId,
         outcome: Result<(), Refusal>,
     ) {
-        if !cx.has_asked(op) {
-            return;
-        }
         let Some(put) = self.open.get_mut(&op.n) else {
             return;
         };
-        let Stage::Gathering { holders, tally, last, .. } = &mut put.stage else {
+        let is_sloppy = put.terms.sloppy;
+        let Stage::Gathering(gathering) = &mut put.stage else {
             return;
         };
-        let Some(index) = holders.iter().position(|&node| node == from) else {
+        let holder = gathering.holders.iter().position(|&node| node == from);
+        let standing = || gathering.standing.iter().find(|&&(node, _)| node == from).map(|&(_, place)| place);
+        let Some(place) = holder.or_else(standing) else {
             return;
         };
         match outcome {
             Ok(()) => {
-                sometimes!(cx.shared.moments, AckDoubled, !tally.is_awaited(index));
-                if !tally.yes(index)
+                sometimes!(cx.shared.moments, AckDoubled, !gathering.tally.is_awaited(place));
+                let is_fresh = if holder.is_some() || planted!(cx.shared.plants, PrimariesCountHints) {
+                    gathering.yes(place)
+                } else {
+                    gathering.tally.yes(place)
+                };
+                let others = 0..gathering.holders.len();
+                if !is_fresh
                     && planted!(cx.shared.plants, AckCountedTwice)
-                    && let Some(other) = (0..holders.len()).find(|&other| tally.is_awaited(other))
+                    && let Some(other) = others.into_iter().find(|&other| gathering.tally.is_awaited(other))
                 {
-                    tally.yes(other);
+                    gathering.yes(other);
                 }
             }
             Err(refusal) => {
-                if tally.no(index) {
-                    *last = Some(refusal);
+                let is_first = match &mut gathering.primaries {
+                    Some(primaries) if holder.is_some() => primaries.no(place),
+                    _ => false,
+                };
+                if !gathering.tally.is_awaited(place) && !is_first {
+                    return;
+                }
+                gathering.last = Some(refusal);
+                gathering.refused |= u128::from(holder.is_some()) << place;
+                // Whoever took its place, or takes it now, still may keep the delta.
+                let is_stood_in = holder.is_some() && gathering.standing.iter().any(|&(_, at)| at == place);
+                let passes = holder.is_none() || will_pass(refusal);
+                let is_kept = is_stood_in || (is_sloppy && passes && put.stand_in(cx, peers, op.n, place));
+                let Stage::Gathering(gathering) = &mut put.stage else { unreachable!("just seen") };
+                if !is_kept && gathering.refused >> place & 1 == 1 {
+                    gathering.no(place);
                 }
             }
         }
         self.settle(cx, op.n);
     }
 
+    /// A write has waited long: asks stand-ins for those that are still silent.
+    pub(crate) fn on_late(&mut self, cx: &mut Cx<'_>, peers: &Peers, n: u64) {
+        let Some(put) = self.open.get_mut(&n) else { return };
+        let Stage::Gathering(gathering) = &mut put.stage else { return };
+        gathering.late_at = None;
+        let (tally, places) = (&gathering.tally, 0..gathering.holders.len());
+        let silent: Vec<usize> = places.filter(|&place| tally.is_awaited(place)).collect();
+        for place in silent {
+            put.stand_in(cx, peers, n, place);
+        }
+        put.await_late(cx, n);
+    }
+
     /// Replies if the quorum is decided.
     fn settle(&mut self, cx: &mut Cx<'_>, n: u64) {
-        let Some(Stage::Gathering { tally, .. }) = self.open.get(&n).map(|put| &put.stage) else {
+        let Some(standing) = self.open.get(&n).map(Put::standing) else {
             return;
         };
-        let standing = tally.standing();
         if standing == Standing::Pending {
             return;
         }
@@ -354,12 +500,12 @@ impl Puts {
             put.attempts = 2;
             return self.mint(cx, put);
         }
-        let Stage::Gathering { tally, shown, last, .. } = put.stage else { unreachable!("just seen") };
+        let Stage::Gathering(gathering) = put.stage else { unreachable!("only they are decided") };
         let outcome = if standing == Standing::Reached {
-            Ok(shown)
+            Ok(gathering.shown)
         } else {
-            let (acks, needed, replicas) = counts(&tally);
-            let last = last.expect("a quorum becomes impossible by a refusal");
+            let (acks, needed, replicas) = counts(gathering.hardest());
+            let last = gathering.last.expect("a quorum becomes impossible by a refusal");
             sometimes!(cx.shared.moments, WriteImpossible);
             Err(Failure::Refused { acks, needed, replicas, last })
         };
@@ -414,20 +560,23 @@ impl Puts {
         let layout = cx.layout;
         let copies = layout.coordinators(layout.partition(&put.change.key)).len().max(1);
         let nothing = Tally::new(copies, put.w.min(copies));
-        let (holders, tally) = match put.stage {
-            Stage::Gathering { holders, tally, .. } => (holders, tally),
+        let (acks, needed, replicas) = match put.stage {
+            Stage::Gathering(gathering) => {
+                let Gathering { holders, tally, standing, .. } = &gathering;
+                let holders = holders.iter().copied().zip(0..).chain(standing.iter().copied());
+                for (node, _) in holders.filter(|&(_, place)| tally.is_awaited(place) && tally.acks() > 0) {
+                    if node != cx.me() {
+                        cx.step(Step::Silent(node));
+                    }
+                }
+                counts(gathering.hardest())
+            }
             Stage::Forwarded { node, .. } => {
                 cx.step(Step::Silent(node));
-                (Vec::new(), nothing)
+                counts(&nothing)
             }
-            Stage::Minting => (Vec::new(), nothing),
+            Stage::Minting => counts(&nothing),
         };
-        for (index, &node) in holders.iter().enumerate() {
-            if tally.is_awaited(index) && node != cx.me() && tally.acks() > 0 {
-                cx.step(Step::Silent(node));
-            }
-        }
-        let (acks, needed, replicas) = counts(&tally);
         self.finish(cx, put.asker, Err(Failure::Timeout { acks, needed, replicas }));
     }
 
@@ -456,12 +605,19 @@ impl Puts {
                     assert!(self.forwarded.contains(&n), "write {n} is forwarded and not listed so")
                 }
                 Stage::Minting => {}
-                Stage::Gathering { tally, .. } => {
-                    assert_eq!(
-                        tally.standing(),
-                        Standing::Pending,
-                        "write {n} is open although it is decided"
-                    );
+                Stage::Gathering(gathering) => {
+                    assert_eq!(put.standing(), Standing::Pending, "write {n} is open although it is decided");
+                    if let Some(at) = gathering.late_at {
+                        assert!(
+                            timer_set(at, Timer::PutLate(n)),
+                            "write {n} waits for stand-ins by no timer"
+                        );
+                    }
+                    let nodes =
+                        gathering.standing.iter().map(|&(node, _)| node).chain(gathering.holders.clone());
+                    let nodes: Vec<NodeId> = nodes.collect();
+                    let is_twice = |(at, node): (usize, &NodeId)| nodes[..at].contains(node);
+                    assert!(!nodes.iter().enumerate().any(is_twice), "write {n} counts a node twice");
                 }
             }
         }
@@ -473,13 +629,76 @@ impl Puts {
 }
 
 impl Put {
-    fn new(cx: &Cx<'_>, asker: Option<Asker>, change: Change, w: usize, deadline: Mono) -> Self {
+    fn new(
+        cx: &Cx<'_>,
+        asker: Option<Asker>,
+        change: Change,
+        w: usize,
+        terms: Terms,
+        deadline: Mono,
+    ) -> Self {
         let epoch = cx.layout.view().newest;
         let (stage, refused) = (Stage::Minting, Vec::new());
-        Self { asker, change, w, deadline, stage, epoch, refused, attempts: 0 }
+        let started = cx.now.mono;
+        Self { asker, change, w, started, deadline, stage, epoch, refused, terms, attempts: 0 }
+    }
+
+    /// Whether its quorum is decided.
+    fn standing(&self) -> Standing {
+        match &self.stage {
+            Stage::Gathering(gathering) => gathering.standing(),
+            Stage::Forwarded { .. } | Stage::Minting => Standing::Pending,
+        }
+    }
+
+    /// Has the next stand-in keep the delta for the holder at `place`. False when there is none left.
+    fn stand_in(&mut self, cx: &mut Cx<'_>, peers: &Peers, n: u64, place: usize) -> bool {
+        let Stage::Gathering(gathering) = &mut self.stage else { return false };
+        let (layout, me) = (cx.layout, cx.me());
+        let order = cx.shared.stand_ins.order(layout, layout.partition(&self.change.key));
+        let is_used = |node: NodeId| {
+            node == me
+                || gathering.holders.contains(&node)
+                || gathering.standing.iter().any(|&(used, _)| used == node)
+        };
+        let next = order.iter().copied().find(|&node| !is_used(node) && !peers.is_suspected(node));
+        let Some(node) = next else { return false };
+        gathering.standing.push((node, place));
+        sometimes!(cx.shared.moments, HintSent);
+        let (target, key, dot) = (gathering.holders[place], self.change.key.clone(), gathering.dot);
+        let delta = gathering.delta.clone();
+        cx.send(node, Message::Hint { op: cx.op(n), target, key, dot, delta });
+        true
+    }
+
+    /// Sets the timer for asking stand-ins, a third of the time from now.
+    fn await_late(&mut self, cx: &mut Cx<'_>, n: u64) {
+        let start = self.started;
+        let Stage::Gathering(gathering) = &mut self.stage else { return };
+        let third = (self.deadline.since(start) / 3).max(PATIENCE_MIN);
+        let at = cx.now.mono.after(third);
+        if at < self.deadline {
+            gathering.late_at = Some(at);
+            cx.shared.timers.set(at, Timer::PutLate(n));
+        }
     }
 
     const fn is_for_client(&self) -> bool {
         matches!(self.asker, Some(Asker::Client(_)))
     }
+}
+
+/// Whether what a replica refuses now it may take later, so that a hint for it makes sense.
+const fn will_pass(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::CatchingUp | Refusal::Storage | Refusal::Overloaded)
+}
+
+/// Who mints the dot of a write whose replicas cannot be reached: this node itself, unless it has refused, or the first
+/// stand-in that is not suspected.
+fn stand_in(cx: &mut Cx<'_>, peers: &Peers, put: &Put, partition: Partition) -> Option<NodeId> {
+    let (layout, me) = (cx.layout, cx.me());
+    let order = cx.shared.stand_ins.order(layout, partition);
+    let can = |node: NodeId| !put.refused.contains(&node) && (node == me || !peers.is_suspected(node));
+    let mine = Some(me).filter(|&me| layout.has(me) && !layout.holds(me, partition) && can(me));
+    mine.or_else(|| order.iter().copied().find(|&node| can(node)))
 }

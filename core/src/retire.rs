@@ -115,6 +115,8 @@ impl Retire {
                     self.busy.insert(partition, true);
                     cx.scan(Owner::Retire(partition), bounds, PAGE_ROWS, PAGE_BYTES);
                 }
+                // From which number on this life counts here is not known before that.
+                Stage::Ending if cx.shared.minting.contains(&partition) => {}
                 Stage::Ending => self.end(cx, partition),
             }
         }

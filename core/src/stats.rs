@@ -55,6 +55,14 @@ pub struct Stats {
     pub expired: u64,
     /// Damaged rows that were mended.
     pub mended: u64,
+    /// Hints kept for other nodes.
+    pub hints_kept: u64,
+    /// Hints handed over.
+    pub hints_handed: u64,
+    /// Hints refused because too many were kept.
+    pub hints_refused: u64,
+    /// Bytes of the hints that were kept for other nodes.
+    pub hint_bytes: u64,
     /// Remote dates that were too far ahead to be adopted.
     pub drift_refused: u64,
 }
@@ -62,7 +70,7 @@ pub struct Stats {
 impl Stats {
     /// Every counter with its name, for reports.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 27] {
+    pub fn named(&self) -> [(&'static str, u64); 31] {
         [
             ("gets", self.gets),
             ("puts", self.puts),
@@ -90,6 +98,10 @@ impl Stats {
             ("scrub_damaged", self.scrub_damaged),
             ("expired", self.expired),
             ("mended", self.mended),
+            ("hints_kept", self.hints_kept),
+            ("hints_handed", self.hints_handed),
+            ("hints_refused", self.hints_refused),
+            ("hint_bytes", self.hint_bytes),
             ("drift_refused", self.drift_refused),
         ]
     }

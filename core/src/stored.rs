@@ -3,7 +3,7 @@
 //! All rows live in one ordered table of bytes. The first byte of a row's key says what it is: `a` an actor that a
 //! partition's objects name by number, `b` a partition's beginning after it had been given up, `c` its checkpoint, `d`
 //! the mark that it is being dropped, `g` this node's membership, `l` a log row (dot → key), `m` a life of this
-//! node, `o` an object. A value begins with a format byte and a CRC-32 over that byte, the row's key and the body, so
+//! node, `o` an object, `p` a hint that is kept for another node, `q` where the hints for a key are. A value begins with a format byte and a CRC-32 over that byte, the row's key and the body, so
 //! that a row that was altered, or written to the wrong place, is told from a good one. A row that fails is unknown,
 //! never absent. Objects are written in format 2 (`compact`), whose CRC also covers the actors that the body names by
 //! number; those of format 1 are read, and gone once their keys are next written.
@@ -19,8 +19,8 @@ use crate::actors::Actors;
 use crate::causal::Dot;
 use crate::cluster::Record;
 use crate::compact;
-use crate::frozen::{self, FrozenContext, FrozenKey, FrozenObject, FrozenRecord};
-use crate::id::Life;
+use crate::frozen::{self, FrozenContext, FrozenDot, FrozenKey, FrozenObject, FrozenObject2, FrozenRecord};
+use crate::id::{Life, NodeId};
 use crate::key::{Key, Partition};
 use crate::kind::Object;
 use crate::replica::Checkpoint;
@@ -80,6 +80,8 @@ const RECORD: u8 = b'g';
 const LOG: u8 = b'l';
 const LIFE: u8 = b'm';
 const OBJECT: u8 = b'o';
+const HINT: u8 = b'p';
+const HINT_INDEX: u8 = b'q';
 
 fn row_key(table: u8, partition: Partition, rest: &[u8]) -> RowKey {
     let mut bytes = Vec::with_capacity(3 + rest.len());
@@ -296,6 +298,102 @@ pub(crate) fn beginning_row(partition: Partition, beginning: Option<(Life, u64)>
 #[must_use]
 pub fn record_row(record: &Record) -> Row {
     seal(RowKey(Bytes::from_static(&[RECORD])), V1, &frozen::encode(&FrozenRecord::from(record)))
+}
+
+/// A delta that is kept for a node which could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The key that it changes.
+    pub key: Key,
+    /// The one dot that it adds to clocks.
+    pub dot: Dot,
+    /// The delta.
+    pub delta: Object,
+}
+
+/// Where a hint is, and what of it can be told without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HintPlace {
+    pub(crate) target: NodeId,
+    pub(crate) seq: u64,
+    pub(crate) dot: Dot,
+    /// Bytes of its value; None for a delete.
+    pub(crate) value_bytes: Option<u64>,
+}
+
+fn numbered(table: u8, first: u64, second: u64) -> RowKey {
+    let mut bytes = Vec::with_capacity(17);
+    bytes.push(table);
+    bytes.extend_from_slice(&first.to_be_bytes());
+    bytes.extend_from_slice(&second.to_be_bytes());
+    RowKey(bytes.into())
+}
+
+/// The rows of a hint for `target`: itself, in order of age, and where it is found by its key, the newest first.
+#[must_use]
+pub fn hint_rows(target: NodeId, seq: u64, hint: &Hint) -> [Row; 2] {
+    let body =
+        (hint.at_ms, FrozenKey::from(&hint.key), FrozenDot::from(hint.dot), FrozenObject2::from(&hint.delta));
+    let value_bytes = (!hint.delta.store.0.is_empty()).then(|| hint.delta.size() as u64);
+    let place = (target.0, FrozenDot::from(hint.dot), value_bytes);
+    [
+        seal(numbered(HINT, target.0, seq), V1, &frozen::encode(&body)),
+        seal(numbered(HINT_INDEX, hint.key.hash(), !seq), V1, &frozen::encode(&place)),
+    ]
+}
+
+/// The removal of those rows.
+pub(crate) fn hint_removal(target: NodeId, seq: u64, key: &Key) -> [Row; 2] {
+    let keys = [numbered(HINT, target.0, seq), numbered(HINT_INDEX, key.hash(), !seq)];
+    keys.map(|key| Row { key, value: None })
+}
+
+/// The key of a hint's row.
+pub(crate) fn hint_key(target: NodeId, seq: u64) -> RowKey {
+    numbered(HINT, target.0, seq)
+}
+
+/// The bounds (both exclusive) of the hints for `target` after the one numbered `after` and before `before`.
+pub(crate) fn hints_between(target: NodeId, after: u64, before: u64) -> (RowKey, RowKey) {
+    (numbered(HINT, target.0, after), numbered(HINT, target.0, before))
+}
+
+/// The bounds (both exclusive) of all hints.
+pub(crate) fn all_hints() -> (RowKey, RowKey) {
+    (RowKey(Bytes::from_static(&[HINT])), RowKey(Bytes::from_static(&[HINT + 1])))
+}
+
+/// The bounds (both exclusive) of the places of the hints for `key`, those of keys with its hash among them.
+pub(crate) fn hint_places(key: &Key) -> (RowKey, RowKey) {
+    // Hints are numbered from 1, and never to the end.
+    (numbered(HINT_INDEX, key.hash(), 0), numbered(HINT_INDEX, key.hash(), u64::MAX))
+}
+
+/// Whom a hint's row is for, and its number; None for any other row.
+pub(crate) fn hint_of(row: &RowKey) -> Option<(NodeId, u64)> {
+    let (target, seq) = row.0.strip_prefix(&[HINT])?.split_first_chunk::<8>()?;
+    Some((NodeId(u64::from_be_bytes(*target)), u64::from_be_bytes(seq.try_into().ok()?)))
+}
+
+/// The hint in a row's value.
+///
+/// # Errors
+/// [`StoredError`] when the row is not what was written.
+pub fn read_hint(row: &RowKey, value: &[u8]) -> Result<Hint, StoredError> {
+    let (at_ms, key, dot, delta): (u64, FrozenKey, FrozenDot, FrozenObject2) =
+        frozen::decode(open(row, value, V1)?).ok_or_else(|| StoredError::Damaged(row.clone()))?;
+    Ok(Hint { at_ms, key: key.into(), dot: dot.into(), delta: delta.into() })
+}
+
+/// The place in a row of [`hint_places`]; None when it cannot be told.
+pub(crate) fn read_hint_place(row: &Row) -> Option<HintPlace> {
+    let (_, seq) = row.key.0.strip_prefix(&[HINT_INDEX])?.split_first_chunk::<8>()?;
+    let (target, dot, value_bytes): (u64, FrozenDot, Option<u64>) =
+        frozen::decode(open(&row.key, row.value.as_ref()?, V1).ok()?)?;
+    let seq = !u64::from_be_bytes(seq.try_into().ok()?);
+    Some(HintPlace { target: NodeId(target), seq, dot: dot.into(), value_bytes })
 }
 
 /// The bounds (both exclusive) of the rows that [`Boot`](crate::input::Boot) wants: everything but the objects.

@@ -33,6 +33,10 @@ pub(crate) enum Timer {
     Proposal,
     /// Go on with dropping what is not held any more.
     Retire,
+    /// A write has waited long for a replica: ask stand-ins.
+    PutLate(u64),
+    /// Go on with handing hints over.
+    Hints,
     /// Close once more what ended lives left open: the disk had refused.
     Close,
 }

@@ -20,7 +20,7 @@ use godown_core::layout::active::View;
 use godown_core::layout::{Change, Layout, Member};
 use godown_core::message::{
     Ballot, Change as Write, ClusterState, Failure, Given, GivenObject, Listed, Message, Page, Probed,
-    Progress, Refusal, Staged, Value, VoteRefusal,
+    Progress, Refusal, Staged, Terms, Value, VoteRefusal,
 };
 use godown_core::replica::Checkpoint;
 use godown_core::stored::{self, Row, StoredError};
@@ -87,6 +87,15 @@ fn news() -> Vec<(String, Message)> {
     let change = Write { key: key(), seen: context(), value };
     let timeout = Duration::from_millis(1_500);
     let expires = Message::Forward { op: OP, to: Life(11), floor: 290, change, w: 2, timeout };
+    let forward = Message::Forward {
+        op: OP,
+        to: Life(11),
+        floor: 290,
+        change: Write { key: key(), seen: context(), value: None },
+        w: 2,
+        timeout: Duration::from_millis(1_500),
+        terms: Terms { primaries: 1, sloppy: true, stands_in: true },
+    };
     let refusals =
         [VoteRefusal::Outvoted { by: ballot }, VoteRefusal::Decided { newest: 9 }, VoteRefusal::NoVoter];
     let mut news: Vec<(String, Message)> = vec![
@@ -102,6 +111,9 @@ fn news() -> Vec<(String, Message)> {
         ("swim".into(), Message::Swim { bytes: "ping".into() }),
         ("salvage".into(), Message::Salvage { op: OP, key: key() }),
         ("forward that expires".into(), expires),
+        ("forward on terms".into(), forward),
+        ("hint".into(), Message::Hint { op: OP, target: NodeId(9), key: key(), dot: DOT, delta: object() }),
+        ("fetch hints".into(), Message::FetchHints { op: OP, key: key() }),
     ];
     for refusal in refusals {
         news.push((
@@ -110,7 +122,7 @@ fn news() -> Vec<(String, Message)> {
         ));
         news.push((format!("accepted: {refusal:?}"), Message::Accepted { op: OP, outcome: Err(refusal) }));
     }
-    for refusal in [Refusal::StaleLayout, Refusal::NotAMember] {
+    for refusal in [Refusal::StaleLayout, Refusal::NotAMember, Refusal::HintsFull { bytes: 1 << 28 }] {
         news.push((format!("stored: {refusal:?}"), Message::Stored { op: OP, outcome: Err(refusal) }));
     }
     news
@@ -163,6 +175,7 @@ fn messages() -> Vec<(String, Message)> {
         change: change(value),
         w: 2,
         timeout: Duration::from_millis(1_500),
+        terms: Terms::default(),
     };
     let given = Given {
         partition: Partition(255),

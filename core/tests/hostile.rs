@@ -13,7 +13,7 @@ use godown_core::input::Reply;
 use godown_core::key::{Key, Partition};
 use godown_core::kind::{Object, Sibling};
 use godown_core::message::{
-    Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Value,
+    Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Terms, Value,
 };
 use godown_core::wire;
 use proptest::prelude::*;
@@ -113,6 +113,7 @@ fn message() -> impl Strategy<Value = Message> {
             change,
             w,
             timeout: Duration::from_secs(secs),
+            terms: Terms { primaries: w / 2, sloppy: w % 2 == 0, stands_in: w % 3 == 0 },
         },
     );
     let forwarded = (
@@ -128,6 +129,14 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         forward,
         forwarded.prop_map(|(op, outcome)| Message::Forwarded { op, outcome }),
+        (op(), key(), dot(), object(), 1..6u64).prop_map(|(op, key, dot, delta, target)| Message::Hint {
+            op,
+            target: NodeId(target),
+            key,
+            dot,
+            delta
+        }),
+        (op(), key()).prop_map(|(op, key)| Message::FetchHints { op, key }),
         (op(), key(), dot(), object()).prop_map(|(op, key, dot, delta)| Message::Store {
             op,
             key,
@@ -253,6 +262,7 @@ fn a_doubled_or_late_forward_mints_nothing() {
         },
         w: 2,
         timeout: Duration::from_secs(1),
+        terms: Terms::default(),
     };
     for message in [forward(5, 5), forward(5, 5), forward(7, 6), forward(5, 5), forward(6, 6), forward(6, 6)]
     {

@@ -10,7 +10,7 @@ use godown_core::causal::Context;
 use godown_core::id::NodeId;
 use godown_core::input::{Call, Reply, Wish};
 use godown_core::key::Key;
-use godown_core::message::{Change, Failure, Message, Refusal, Value};
+use godown_core::message::{Change, Failure, Message, Refusal, Terms, Value};
 
 const N1: NodeId = NodeId(1);
 
@@ -117,7 +117,15 @@ fn a_forward_that_was_taken_is_not_refused_when_it_arrives_again() {
     let value = || Some(Value { bytes: "v".into(), content_type: Bytes::new(), ttl: None });
     let change = || Change { key: key_of("a"), seen: Context::new(), value: value() };
     let timeout = Duration::from_secs(1);
-    let forward = || Message::Forward { op: op(1), to, floor: 1, change: change(), w: 2, timeout };
+    let forward = || Message::Forward {
+        op: op(1),
+        to,
+        floor: 1,
+        change: change(),
+        w: 2,
+        timeout,
+        terms: Terms::default(),
+    };
     cluster.peer(N1, NodeId(3), forward());
     // Enough waits in the key's slot now for the node to refuse whatever is new.
     for n in 2..5 {
@@ -133,8 +141,11 @@ fn a_forward_that_was_taken_is_not_refused_when_it_arrives_again() {
 #[test]
 fn a_quorum_and_a_timeout_out_of_range_are_named() {
     let cluster = &mut cluster();
-    let wish =
-        |quorum, timeout_ms: Option<u64>| Wish { quorum, timeout: timeout_ms.map(Duration::from_millis) };
+    let wish = |quorum, timeout_ms: Option<u64>| Wish {
+        quorum,
+        timeout: timeout_ms.map(Duration::from_millis),
+        ..Wish::default()
+    };
     succeeds(cluster, put("a", "v", "", wish(Some(3), Some(60_000))));
     fails(cluster, put("a", "v", "", wish(Some(4), None)), Failure::BadQuorum { asked: 4, replicas: 3 });
     fails(cluster, put("a", "v", "", wish(Some(0), None)), Failure::BadQuorum { asked: 0, replicas: 3 });

@@ -64,7 +64,7 @@ impl Script {
                 self.name(&options, id);
             }
             "get" => {
-                let wish = Wish { quorum: number("r").map(|r| r as u8), timeout: None };
+                let wish = Wish { quorum: number("r").map(|r| r as u8), ..Wish::default() };
                 let key = common::key_of(plain[2]);
                 let id = self.cluster().call(node(1), Call::Get { key, wish });
                 self.name(&options, id);

@@ -285,6 +285,13 @@ impl Notes {
                 if *is_member { "" } else { "; this node is no member of it, and serves nothing any more" },
             ),
             Note::Dropped { partition } => debug!("partition {partition:?} is not held here any more"),
+            Note::Mended { key } => info!("the damaged row of key {key} has been mended by the other replicas"),
+            Note::Unmendable { key } => {
+                error!("the damaged row of key {key} cannot be mended: no other node has a copy; restore a backup")
+            }
+            Note::HintDamaged { target, reason } => self.warn("hint", || {
+                format!("a hint for '{}' is damaged, and dropped: {reason}", peers.name_of(*target))
+            }),
             Note::NotFounded { why } => error!("no cluster can be founded of the nodes that are listed: {why}"),
             Note::NotAMember { by } => warn!(
                 "'{}' is in a cluster that this node is no member of: take it in there with godown cluster join",

@@ -260,7 +260,7 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
     /// One number after the other as in the plain scenario.
     fn plainer(&mut self) {
         let plain = Scenario::plain();
-        let changes: [fn(&mut Scenario, &Scenario); 17] = [
+        let changes: [fn(&mut Scenario, &Scenario); 18] = [
             |scenario, plain| scenario.network = plain.network.clone(),
             |scenario, plain| scenario.disk = plain.disk.clone(),
             |scenario, _| scenario.clocks.fill(Clocks::default()),
@@ -272,6 +272,7 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
             |scenario, plain| scenario.probe_every_ns = plain.probe_every_ns,
             |scenario, _| scenario.spares = 0,
             |scenario, _| scenario.outdated = 0,
+            |scenario, _| scenario.sloppy = false,
             |scenario, plain| scenario.siblings_max = plain.siblings_max,
             |scenario, plain| scenario.sync_objects = plain.sync_objects,
             |scenario, plain| scenario.calls_max = plain.calls_max,

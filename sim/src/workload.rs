@@ -465,6 +465,7 @@ impl Workload {
         let value = (act == Act::Write).then(|| Value {
             bytes: value(self.record.ops()[op].id, plan.large),
             content_type: Bytes::new(),
+            ttl: None,
         });
         let change = Change { key, seen: context, value };
         (Call::Put { change, wish }, Some(op), lasts_ns)
@@ -516,6 +517,7 @@ fn wish(quorum: Option<usize>, timeout_ns: Option<u64>) -> Wish {
     Wish {
         quorum: quorum.map(|quorum| u8::try_from(quorum).unwrap_or(u8::MAX)),
         timeout: timeout_ns.map(Duration::from_nanos),
+        ..Wish::default()
     }
 }
 

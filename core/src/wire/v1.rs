@@ -10,7 +10,9 @@ use super::DecodeError;
 use crate::frozen::{self, FrozenContext, FrozenDot, FrozenKey, FrozenObject, FrozenOp};
 use crate::id::Life;
 use crate::key::{Key, Partition};
-use crate::message::{Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Value};
+use crate::message::{
+    Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Terms, Value,
+};
 
 const FORWARD: u8 = 1;
 const FORWARDED: u8 = 2;
@@ -90,7 +92,9 @@ enum FrozenFailure {
 /// The kind and the body of `message`; None for what this version cannot say.
 pub(super) fn encode(message: &Message) -> Option<(u8, Vec<u8>)> {
     Some(match message {
-        Message::Forward { op, to, floor, change, w, timeout } => {
+        // Its coordinators know no stand-ins; none is asked to be one.
+        Message::Forward { terms, .. } if terms.stands_in => return None,
+        Message::Forward { op, to, floor, change, w, timeout, terms: _ } => {
             let body: ForwardBody =
                 ((*op).into(), to.0, *floor, freeze_change(change), *w, freeze_duration(*timeout));
             (FORWARD, frozen::encode(&body))
@@ -150,6 +154,8 @@ pub(super) fn encode(message: &Message) -> Option<(u8, Vec<u8>)> {
         | Message::Promise { .. }
         | Message::Accept { .. }
         | Message::Accepted { .. }
+        | Message::Hint { .. }
+        | Message::FetchHints { .. }
         | Message::Swim { .. }
         | Message::Salvage { .. } => return None,
     })
@@ -164,7 +170,8 @@ pub(super) fn decode(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
         FORWARD => {
             let (op, to, floor, change, w, timeout): ForwardBody = read(kind, body)?;
             let timeout = thaw_duration(timeout).ok_or(DecodeError::Body(kind))?;
-            Message::Forward { op: op.into(), to: Life(to), floor, change: thaw_change(change), w, timeout }
+            let (op, to, change) = (op.into(), Life(to), thaw_change(change));
+            Message::Forward { op, to, floor, change, w, timeout, terms: Terms::default() }
         }
         FORWARDED => {
             let (op, outcome): ForwardedBody = read(kind, body)?;
@@ -319,7 +326,8 @@ fn freeze_refusal(refusal: &Refusal) -> FrozenRefusal {
         Refusal::CatchingUp => FrozenRefusal::CatchingUp,
         Refusal::Damaged => FrozenRefusal::Damaged,
         Refusal::Storage => FrozenRefusal::Storage,
-        Refusal::Overloaded => FrozenRefusal::Overloaded,
+        // It is a limit of the moment, too.
+        Refusal::Overloaded | Refusal::HintsFull { .. } => FrozenRefusal::Overloaded,
         Refusal::OtherLife(life) => FrozenRefusal::OtherLife(life.0),
         // The nearest that this version has.
         Refusal::NotHeld | Refusal::StaleLayout | Refusal::NotAMember => FrozenRefusal::NotHeld,

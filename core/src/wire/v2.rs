@@ -20,7 +20,7 @@ use crate::layout::Layout;
 use crate::layout::active::View;
 use crate::message::{
     Ballot, Change, ClusterState, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal,
-    Staged, Value, VoteRefusal,
+    Staged, Terms, Value, VoteRefusal,
 };
 
 const FORWARD: u8 = 1;
@@ -47,6 +47,9 @@ const ACCEPT: u8 = 21;
 const ACCEPTED: u8 = 22;
 const SWIM: u8 = 23;
 const SALVAGE: u8 = 24;
+const FORWARD_ON_TERMS: u8 = 25;
+const HINT: u8 = 26;
+const FETCH_HINTS: u8 = 27;
 
 type ForwardBody = (FrozenOp, u128, u64, FrozenChange, u8, FrozenDuration);
 type ForwardedBody = (FrozenOp, Result<FrozenContext, FrozenFailure>);
@@ -69,6 +72,11 @@ type PrepareBody = (FrozenOp, u64, FrozenBallot);
 type PromiseBody = (FrozenOp, Result<Option<(FrozenBallot, FrozenLayout)>, FrozenVoteRefusal>);
 type AcceptBody = (FrozenOp, FrozenBallot, FrozenLayout);
 type AcceptedBody = (FrozenOp, Result<(), FrozenVoteRefusal>);
+type ForwardOnTermsBody = (FrozenOp, u128, u64, FrozenChange, u8, FrozenDuration, FrozenTerms);
+type HintBody = (FrozenOp, u64, FrozenKey, FrozenDot, FrozenObject);
+
+/// Primaries, sloppy, stands in.
+type FrozenTerms = (u8, bool, bool);
 
 /// Oldest, reads, newest.
 type FrozenView = (u64, u64, u64);
@@ -114,6 +122,7 @@ enum FrozenRefusal {
     TooManySiblings(u32, u64),
     StaleLayout,
     NotAMember,
+    HintsFull(u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,10 +150,23 @@ pub(super) fn encode(view: View, message: &Message) -> (u8, Vec<u8>) {
 
 fn encode_message(message: &Message) -> (u8, Vec<u8>) {
     match message {
-        Message::Forward { op, to, floor, change, w, timeout } => {
-            let body: ForwardBody =
-                ((*op).into(), to.0, *floor, freeze_change(change), *w, freeze_duration(*timeout));
-            (FORWARD, frozen::encode(&body))
+        Message::Forward { op, to, floor, change, w, timeout, terms } => {
+            let (op, change) = ((*op).into(), freeze_change(change));
+            let timeout = freeze_duration(*timeout);
+            if *terms == Terms::default() {
+                (FORWARD, frozen::encode::<ForwardBody>(&(op, to.0, *floor, change, *w, timeout)))
+            } else {
+                let terms = (terms.primaries, terms.sloppy, terms.stands_in);
+                let body: ForwardOnTermsBody = (op, to.0, *floor, change, *w, timeout, terms);
+                (FORWARD_ON_TERMS, frozen::encode(&body))
+            }
+        }
+        Message::Hint { op, target, key, dot, delta } => {
+            let body: HintBody = ((*op).into(), target.0, key.into(), (*dot).into(), delta.into());
+            (HINT, frozen::encode(&body))
+        }
+        Message::FetchHints { op, key } => {
+            (FETCH_HINTS, frozen::encode::<FetchBody>(&((*op).into(), key.into())))
         }
         Message::Forwarded { op, outcome } => {
             let outcome = outcome.as_ref().map(FrozenContext::from).map_err(freeze_failure);
@@ -239,8 +261,22 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
     Ok(match kind {
         FORWARD => {
             let (op, to, floor, change, w, timeout): ForwardBody = read(kind, body)?;
-            let timeout = thaw_duration(timeout).ok_or(DecodeError::Body(kind))?;
-            Message::Forward { op: op.into(), to: Life(to), floor, change: thaw_change(change), w, timeout }
+            forward(op, to, floor, change, w, timeout, Terms::default()).ok_or(DecodeError::Body(kind))?
+        }
+        FORWARD_ON_TERMS => {
+            let (op, to, floor, change, w, timeout, terms): ForwardOnTermsBody = read(kind, body)?;
+            let (primaries, sloppy, stands_in) = terms;
+            let terms = Terms { primaries, sloppy, stands_in };
+            forward(op, to, floor, change, w, timeout, terms).ok_or(DecodeError::Body(kind))?
+        }
+        HINT => {
+            let (op, target, key, dot, delta): HintBody = read(kind, body)?;
+            let target = NodeId(target);
+            Message::Hint { op: op.into(), target, key: key.into(), dot: dot.into(), delta: delta.into() }
+        }
+        FETCH_HINTS => {
+            let (op, key): FetchBody = read(kind, body)?;
+            Message::FetchHints { op: op.into(), key: key.into() }
         }
         FORWARDED => {
             let (op, outcome): ForwardedBody = read(kind, body)?;
@@ -352,6 +388,20 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
     })
 }
 
+/// None for a time that no duration ever encodes to.
+fn forward(
+    op: FrozenOp,
+    to: u128,
+    floor: u64,
+    change: FrozenChange,
+    w: u8,
+    timeout: FrozenDuration,
+    terms: Terms,
+) -> Option<Message> {
+    let (to, change, timeout) = (Life(to), thaw_change(change), thaw_duration(timeout)?);
+    Some(Message::Forward { op: op.into(), to, floor, change, w, timeout, terms })
+}
+
 fn freeze_duration(duration: Duration) -> FrozenDuration {
     (duration.as_secs(), duration.subsec_nanos())
 }
@@ -453,6 +503,7 @@ fn freeze_refusal(refusal: &Refusal) -> FrozenRefusal {
         Refusal::TooManySiblings { siblings, bytes } => FrozenRefusal::TooManySiblings(siblings, bytes),
         Refusal::StaleLayout => FrozenRefusal::StaleLayout,
         Refusal::NotAMember => FrozenRefusal::NotAMember,
+        Refusal::HintsFull { bytes } => FrozenRefusal::HintsFull(bytes),
     }
 }
 
@@ -468,6 +519,7 @@ fn thaw_refusal(refusal: FrozenRefusal) -> Refusal {
         FrozenRefusal::TooManySiblings(siblings, bytes) => Refusal::TooManySiblings { siblings, bytes },
         FrozenRefusal::StaleLayout => Refusal::StaleLayout,
         FrozenRefusal::NotAMember => Refusal::NotAMember,
+        FrozenRefusal::HintsFull(bytes) => Refusal::HintsFull { bytes },
     }
 }
 

@@ -373,6 +373,8 @@ fn row_words(row: &Row) -> String {
         Some(b'g') => "membership",
         Some(b'd') => "mark",
         Some(b'b') => "beginning",
+        Some(b'p') => "hint",
+        Some(b'q') => "place of a hint",
         _ => "object",
     };
     if row.value.is_some() { what.into() } else { format!("no {what}") }

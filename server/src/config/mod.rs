@@ -607,6 +607,7 @@ fn check_limits(said: &LimitsSource) -> Result<Limits, SetupError> {
         sync_bytes: positive("sync_bytes", said.sync_bytes.unwrap_or(default.sync_bytes))?,
         sync_objects: positive("sync_objects", said.sync_objects.unwrap_or(default.sync_objects))?,
         residual_keys: default.residual_keys,
+        hint_bytes: default.hint_bytes,
     };
     let bounds = [
         ("key_bytes", limits.key_bytes, KEY_BYTES_MAX),

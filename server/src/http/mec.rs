@@ -253,7 +253,7 @@ fn wish(query: &Query, quorum: Option<&str>) -> Result<Wish, Refusal> {
         None => None,
     };
     let timeout = query.number::<u64>("timeout")?.map(Duration::from_millis);
-    Ok(Wish { quorum, timeout })
+    Ok(Wish { quorum, timeout, ..Wish::default() })
 }
 
 /// The clock that a request sends along. One that is not understood is never taken for none.

@@ -91,7 +91,8 @@ impl From<Failure> for Refusal {
             | Failure::KeyTooLong { .. }
             | Failure::ContentTypeTooLong { .. }
             | Failure::BadQuorum { .. }
-            | Failure::BadTimeout { .. } => Self::bad(reason),
+            | Failure::BadTimeout { .. }
+            | Failure::BadTtl { .. } => Self::bad(reason),
         }
     }
 }

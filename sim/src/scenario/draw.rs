@@ -126,10 +126,12 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
         probe_every_ns: rng.magnitude(20, 1_000) * MS,
         spares: 0,
         outdated: 0,
+        sloppy: false,
         faults: faults(rng, weather, &zones, losses, length_ns),
         zones,
     };
     change_members(rng, weather, &mut scenario);
+    scenario.sloppy = rng.chance(250) && !scenario.leaves_repair_to_reads();
     scenario
 }
 

@@ -70,6 +70,8 @@ pub struct Scenario {
     pub spares: usize,
     /// So many of the founders, the first ones, speak only the oldest version of frames until they are started again.
     pub outdated: usize,
+    /// Whether stand-ins take the places of replicas that cannot be reached. Reads then promise nothing fresh.
+    pub sloppy: bool,
     /// Whether clients wait for every node to be ready before they begin.
     pub starts_ready: bool,
     /// Concurrent values that a key may hold.
@@ -227,6 +229,7 @@ impl Scenario {
             sync_every: Duration::from_nanos(self.sync_every_ns),
             gossip_every: Duration::from_nanos(self.gossip_every_ns),
             probe_every: Duration::from_nanos(self.probe_every_ns),
+            sloppy: self.sloppy,
             fixed: node < self.outdated,
             me: Member { zone, ..Member::plain(node_id(node)) },
             limits: Limits {

@@ -128,6 +128,8 @@ struct File {
     spares: usize,
     #[serde(default, skip_serializing_if = "is_zero")]
     outdated: usize,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    sloppy: bool,
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     starts_ready: bool,
     #[serde(default = "partitions", skip_serializing_if = "is_partitions")]
@@ -285,6 +287,7 @@ pub fn write(kept: &Kept) -> String {
         probe_every: told(scenario.probe_every_ns),
         spares: scenario.spares,
         outdated: scenario.outdated,
+        sloppy: scenario.sloppy,
         starts_ready: scenario.starts_ready,
         partitions: scenario.partitions,
         siblings_max: scenario.siblings_max,
@@ -381,6 +384,7 @@ pub fn read(text: &str) -> Result<Kept, String> {
         probe_every_ns: file.probe_every.0.0,
         spares: file.spares,
         outdated: file.outdated,
+        sloppy: file.sloppy,
         starts_ready: file.starts_ready,
         siblings_max: file.siblings_max,
         sync_objects: file.sync_objects,
