@@ -970,7 +970,7 @@ impl Node {
         let Some(message) = self.on_membership(now, from, message, fx) else { return };
         if self.layout.newest().is_none() {
             let cx = &mut with_cx!(self, now, fx);
-            if view == View::default() && cx.config.members.binary_search(&from).is_ok() {
+            if view == View::FIXED && cx.config.members.binary_search(&from).is_ok() {
                 self.cluster.on_fixed(cx);
             }
             refuse(cx, from, &message, Refusal::NotAMember);

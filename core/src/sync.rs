@@ -1024,7 +1024,7 @@ fn ask(cx: &mut Cx<'_>, peer: NodeId, partition: Partition) -> Walk {
 /// Whether a peer has the same layouts in force, or is of a version that knows none while there is only the first.
 fn shares_view(cx: &Cx<'_>, view: View) -> bool {
     let mine = cx.layout.view();
-    let theirs = if view == View::default() { View { oldest: 1, reads: 1, newest: 1 } } else { view };
+    let theirs = if view == View::FIXED { View { oldest: 1, reads: 1, newest: 1 } } else { view };
     (theirs.oldest, theirs.newest) == (mine.oldest, mine.newest)
 }
 

@@ -17,10 +17,16 @@ use crate::quorum::Sets;
 /// Layouts that may be in force at once.
 pub const ACTIVE_MAX: usize = 4;
 
+impl View {
+    /// What a message counts as that came in a version of frames which knows no layouts: its sender works with a fixed
+    /// list, as if that were the first layout.
+    pub const FIXED: Self = Self { oldest: u64::MAX, reads: 1, newest: 1 };
+}
+
 /// Which layouts a node works with; it goes with every message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct View {
-    /// The epoch of the oldest layout that writes still go to; 0 for none, or for a version that knows no layouts.
+    /// The epoch of the oldest layout that writes still go to; 0 for none.
     pub oldest: u64,
     /// The epoch of the oldest layout that reads still rely on.
     pub reads: u64,

@@ -80,7 +80,7 @@ pub fn length(prefix: [u8; PREFIX]) -> Result<usize, DecodeError> {
     }
 }
 
-/// The message in a frame, its length prefix taken off, and its sender's view; version 1 has none.
+/// The message in a frame, its length prefix taken off, and its sender's view.
 ///
 /// # Errors
 /// [`DecodeError`] says what is wrong with it.
@@ -92,7 +92,7 @@ pub fn decode(frame: &[u8]) -> Result<(View, Message), DecodeError> {
         return Err(DecodeError::Checksum);
     }
     match version {
-        1 => Ok((View::default(), v1::decode(kind, body)?)),
+        1 => Ok((View::FIXED, v1::decode(kind, body)?)),
         2 => v2::decode(kind, body),
         other => Err(DecodeError::Version(other)),
     }
