@@ -219,7 +219,7 @@ impl Hints {
     }
 
     /// What there is to do, in words.
-    pub(crate) fn unrest(&self) -> Option<String> {
+    pub(crate) fn unrest(&self, is_member: bool) -> Option<String> {
         if !self.is_counted {
             return Some("the hints for others are being counted".to_string());
         }
@@ -232,8 +232,14 @@ impl Hints {
         if !self.writing.is_empty() {
             return Some("hints are being written".to_string());
         }
-        let (target, kept) = self.targets.first_key_value()?;
+        // Who is no member any more is listened to by nobody; it keeps what it has until it is one again.
+        let (target, kept) = self.targets.first_key_value().filter(|_| is_member)?;
         Some(format!("{} hints are kept for {target}", kept.hints))
+    }
+
+    /// Whether nothing is kept, and it is known. A node that leaves is done only then.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.is_counted && self.targets.is_empty() && self.writing.is_empty()
     }
 
     /// What is kept, by target.
@@ -357,7 +363,11 @@ impl Hints {
         let (seq, at_ms) = (self.last_seq + 1, cx.now.wall.millis());
         let rows = stored::hint_rows(target, seq, &Hint { at_ms, key, dot, delta });
         let bytes = size(&rows[0]);
-        let refusal = if target == cx.me() { Some(Refusal::NotHeld) } else { self.is_full(cx, bytes) };
+        let refusal = match target {
+            _ if is_leaving(cx) => Some(Refusal::NotAMember),
+            target if target == cx.me() => Some(Refusal::NotHeld),
+            _ => self.is_full(cx, bytes),
+        };
         if let Some(refusal) = refusal {
             return cx.send(from, Message::Stored { op, outcome: Err(refusal) });
         }
@@ -436,11 +446,15 @@ impl Hints {
         if self.free_at > now {
             return self.wake(cx, self.free_at);
         }
+        if !cx.layout.has(cx.me()) {
+            return self.wake(cx, now.after(cx.config.sync_every));
+        }
         let view = cx.layout.view();
+        let leaves = is_leaving(cx);
         // For a target that does not answer there is something to do once after a change of layout: what it does not hold
         // any more goes to others.
         let can = |target: NodeId, kept: &Kept| {
-            let is_awaited = peers.is_suspected(target) && cx.layout.has(target);
+            let is_awaited = peers.is_suspected(target) && cx.layout.has(target) && !leaves;
             kept.due <= now && !(is_awaited && kept.passed == Some(view))
         };
         let able = |&(target, kept): &(&NodeId, &Kept)| can(*target, kept);
@@ -604,10 +618,11 @@ impl Page {
         let holders = layout.holders(partition);
         let can = |node: &NodeId| !sent.refused.contains(node) && (*node == me || !peers.is_suspected(*node));
         let is_for_target = holders.contains(&target) && !sent.refused.contains(&target);
-        let to = match is_for_target {
-            true => Some(target).filter(can),
-            false => holders.iter().copied().find(can),
-        };
+        let mut to = Some(target).filter(|target| is_for_target && can(target));
+        if !is_for_target || is_leaving(cx) {
+            // Whoever leaves cannot wait for the target to come back.
+            to = to.or_else(|| holders.iter().copied().find(can));
+        }
         let Some(to) = to else { return false };
         sometimes!(cx.shared.moments, HintPassedOn, to != target);
         let n = cx.next_op();
@@ -626,6 +641,11 @@ impl Page {
         self.sent.insert(n, sent);
         true
     }
+}
+
+/// Whether this node is a member no more once the layouts before the newest have ended.
+fn is_leaving(cx: &Cx<'_>) -> bool {
+    cx.layout.newest().is_none_or(|newest| newest.member(cx.me()).is_none())
 }
 
 fn size(row: &Row) -> u64 {

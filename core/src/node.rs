@@ -27,7 +27,7 @@ use crate::id::{CallId, ClusterId, Life, NodeId, OpId};
 use crate::input::{Boot, Call, Input, Reply, Wish};
 use crate::key::{Key, Partition};
 use crate::layout::active::{Layouts, View};
-use crate::layout::{Change, Member};
+use crate::layout::{Change, Layout, Member};
 use crate::list::Lists;
 use crate::message::{self, Failure, Message, Probed, Progress, Refusal, Terms};
 #[cfg(feature = "simulation")]
@@ -172,7 +172,7 @@ impl Node {
             }
             None => cluster::Record::default(),
         };
-        let is_other = |layout: &crate::layout::Layout| layout.partition_count() != config.partitions;
+        let is_other = |layout: &Layout| layout.partition_count() != config.partitions;
         if record.layouts.iter().any(is_other) {
             return Err(StoredError::Partitions(config.partitions));
         }
@@ -415,7 +415,7 @@ impl Node {
             .or_else(|| self.lists.unrest())
             .or_else(|| self.slots.unrest())
             .or_else(|| self.sync.unrest())
-            .or_else(|| self.hints.unrest())
+            .or_else(|| self.hints.unrest(self.layout.has(self.config.node)))
             .or_else(swept)
             .or_else(|| self.scrub.unrest(&self.layout, &excused))
             .or_else(|| self.shared.replicas.iter().find_map(replica_unrest))
@@ -836,14 +836,18 @@ impl Node {
         // What only this node has of its own writes must not go with what it gives up: nobody could ever close the gap.
         let (life, ended) = (cx.life, &cx.shared.ended);
         let is_own = |actor: Life| actor == life || ended.contains(&actor);
-        let has_given = |newest: &crate::layout::Layout, (partition, replica): (&Partition, &Replica)| {
+        let has_given = |newest: &Layout, (partition, replica): (&Partition, &Replica)| {
             newest.holds(me, *partition)
                 || !cx.layout.holds(me, *partition)
                 || newest.primaries(*partition).iter().all(|&peer| replica.has_given(peer, is_own))
                 || planted!(cx.shared.plants, LeavesWithIt)
         };
-        let is_settled = |newest: &crate::layout::Layout| {
-            newest.held_by(me).all(has) && cx.shared.replicas.iter().all(|held| has_given(newest, held))
+        // Whoever leaves first hands over what it keeps for others: nobody listens to it afterwards.
+        let may_end = |newest: &Layout| newest.member(me).is_some() || self.hints.are_gone();
+        let is_settled = |newest: &Layout| {
+            may_end(newest)
+                && newest.held_by(me).all(has)
+                && cx.shared.replicas.iter().all(|held| has_given(newest, held))
         };
         let has_synced = cx.layout.is_changing() && cx.layout.newest().is_some_and(is_settled);
         self.cluster.follow(cx, oldest_write, has_synced);

@@ -10,6 +10,7 @@
 //! now, or that has been silent for a third of the time, a stand-in keeps the delta as a hint. Each place counts once, and
 //! never twice the same node. Where no replica can be reached at all, a stand-in mints the dot.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -45,7 +46,7 @@ enum Stage {
     /// This node's own slot is to mint the dot and put it on disk.
     Minting,
     /// The delta has gone to the other holders.
-    Gathering(Gathering),
+    Gathering(Box<Gathering>),
 }
 
 /// The acknowledgements of a write.
@@ -153,7 +154,8 @@ impl Puts {
                 format!("write {n} of {key:?} waits for {node} to coordinate it")
             }
             Stage::Minting => format!("write {n} of {key:?} waits for this node's disk"),
-            Stage::Gathering(Gathering { holders, tally, .. }) => {
+            Stage::Gathering(gathering) => {
+                let Gathering { holders, tally, .. } = gathering.as_ref();
                 format!("write {n} of {key:?} waits for {}", tally.awaited(holders))
             }
         })
@@ -330,7 +332,9 @@ impl Puts {
         self.expiring -= usize::from(put.asker.is_none());
         self.forwarded.remove(&n);
         cx.shared.timers.cancel(put.deadline, Timer::Put(n));
-        if let Stage::Gathering(Gathering { late_at: Some(at), .. }) = put.stage {
+        if let Stage::Gathering(gathering) = &put.stage
+            && let Some(at) = gathering.late_at
+        {
             cx.shared.timers.cancel(at, Timer::PutLate(n));
         }
         Some(put)
@@ -364,7 +368,7 @@ impl Puts {
                     let (key, delta) = (put.change.key.clone(), delta.clone());
                     cx.send(node, Message::Store { op: cx.op(n), key, dot, delta });
                 }
-                let mut gathering = Gathering {
+                let mut gathering = Box::new(Gathering {
                     tally: Tally::of(holders.len(), sets),
                     holders,
                     primaries,
@@ -375,7 +379,7 @@ impl Puts {
                     refused: 0,
                     last: None,
                     late_at: None,
-                };
+                });
                 let is_suspected = |node: &NodeId| *node != me && peers.is_suspected(*node);
                 match gathering.holders.iter().position(|&node| node == me) {
                     Some(place) => _ = gathering.yes(place),
@@ -562,7 +566,7 @@ impl Puts {
         let nothing = Tally::new(copies, put.w.min(copies));
         let (acks, needed, replicas) = match put.stage {
             Stage::Gathering(gathering) => {
-                let Gathering { holders, tally, standing, .. } = &gathering;
+                let Gathering { holders, tally, standing, .. } = gathering.as_ref();
                 let holders = holders.iter().copied().zip(0..).chain(standing.iter().copied());
                 for (node, _) in holders.filter(|&(_, place)| tally.is_awaited(place) && tally.acks() > 0) {
                     if node != cx.me() {

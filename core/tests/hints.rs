@@ -212,6 +212,20 @@ fn a_hint_for_a_node_that_was_removed_goes_to_its_successor() {
 }
 
 #[test]
+fn who_leaves_hands_its_hints_over_first_even_if_their_target_is_still_away() {
+    let five = &mut Five::new();
+    let (lost, stand_in) = (five.holders[2], five.stand_ins[0]);
+    five.cluster.crash(lost);
+    five.put(five.holders[0], "v", w(3));
+    five.cluster.pass(6 * SECOND);
+    assert_eq!(five.kept(stand_in), 1);
+    five.apply(LayoutChange::Leave(stand_in));
+    five.cluster.pass(DAY);
+    assert_eq!(five.kept(stand_in), 0);
+    assert_eq!(five.node(stand_in).stats().hints_handed, 1);
+}
+
+#[test]
 fn where_no_replica_is_reached_a_stand_in_mints_and_all_replicas_get_it() {
     let five = &mut Five::new();
     five.strand();
