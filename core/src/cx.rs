@@ -41,9 +41,10 @@ pub(crate) enum Task {
     Join { object: Object, dots: Vec<Dot>, why: Join },
     /// Strip what is at rest, if the clock has risen since it was written.
     Strip,
-    /// Write the join of what others hold over a damaged row. `clock` is what they have seen, and `has_all` says whether all
-    /// others that hold the key are among them. A row that turns out to be good is joined with it.
-    Mend { object: Object, clock: Clock, has_all: bool },
+    /// Write the join of what others hold over a damaged row. `clock` is what they have seen. When all others that hold the
+    /// key are among them, `had` is what this node had seen when it asked them: whatever of that they do not have is lost. A
+    /// row that turns out to be good is joined with it.
+    Mend { object: Object, clock: Clock, had: Option<Clock> },
 }
 
 /// Why an object is joined in.

@@ -229,7 +229,8 @@ pub enum Message {
         bytes: Bytes,
     },
     /// To a replica: my row of this key is damaged. What do you hold, and what have you seen? It is answered with a
-    /// [`Give`](Self::Give) of that key alone, or of nothing when the replica cannot say; complete or not.
+    /// [`Give`](Self::Give) of that key alone, or of nothing when the replica cannot say; complete or not. That there is more
+    /// says that its row is damaged, too.
     Salvage {
         /// The request.
         op: OpId,

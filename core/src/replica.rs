@@ -441,4 +441,28 @@ mod tests {
         }
         assert!(replica.wants_sweep());
     }
+
+    #[test]
+    fn a_clock_covers_a_key_when_it_has_all_dots_of_it_that_the_log_names() {
+        let (one, other) = (Key("one".into()), Key("other".into()));
+        let dot = |n| Dot { actor: Life(1), n };
+        let clock = |up_to| {
+            let mut context = Context::new();
+            context.raise(Life(1), up_to);
+            Clock::from_context(context)
+        };
+        let mut replica = Replica::default();
+        replica.landed(&one, &[dot(1)]);
+        replica.landed(&other, &[dot(2)]);
+        assert!(!replica.is_covered(&one, &clock(0)));
+        assert!(replica.is_covered(&one, &clock(1)), "the other key's dot does not matter");
+        assert!(!replica.is_covered(&other, &clock(1)) && replica.is_covered(&other, &clock(2)));
+        let (dropped, floor) = replica.droppable(&[], 1);
+        replica.drop_log(&dropped, floor);
+        assert!(!replica.is_covered(&other, &clock(0)) && !replica.is_covered(&one, &clock(0)));
+        assert!(replica.is_covered(&one, &clock(1)), "above the floor the log still says whose a dot is");
+        replica.absorbed(&clock(5), true);
+        assert!(!replica.is_covered(&one, &clock(4)), "what came without log rows may be of any key");
+        assert!(replica.is_covered(&one, &clock(5)));
+    }
 }

@@ -13,7 +13,8 @@
 //!    those are the log says; a row of it goes only when all holders are known to have its dot. Where the log does not reach,
 //!    everything counts that the answers do not cover. Then the join is no less than what was lost, and "absent in it,
 //!    and covered by this clock" means removed: no write is lost, acknowledged or not.
-//! 2. All other holders have answered. What they do not have, nobody has. An acknowledged write was on W of the N
+//! 2. All other holders have answered, if only that their rows are damaged, too, and nothing of the key has come here since
+//!    they were asked. What they do not have, nobody has. An acknowledged write was on W of the N
 //!    holders, so beside this replica on W − 1 others, and all of them are joined in: it can be lost only where W − 1
 //!    disks have lost it, too, or with W = 1.
 //!
@@ -54,19 +55,21 @@ struct Mend {
     key: Key,
     /// Whom it has asked: all other holders when it began.
     asked: BTreeSet<NodeId>,
-    /// Whether those who have answered could say what they hold.
+    /// Who has answered: whether all that it can ever say is here.
     answered: BTreeMap<NodeId, bool>,
-    /// The join of what they hold.
-    merged: Object,
+    /// The join of what they hold; None while none could say.
+    merged: Option<Object>,
     /// What they have seen, together.
     clock: Clock,
+    /// What this node had seen when it asked them.
+    own: Clock,
     deadline: Mono,
     /// Whether it has been handed to the key's slot.
     is_writing: bool,
 }
 
 impl Mend {
-    /// Whether all `others`, who hold the key beside this node, could say what they hold.
+    /// Whether all `others`, who hold the key beside this node, have said what they hold, or have lost it.
     fn has_all(&self, mut others: impl Iterator<Item = NodeId>) -> bool {
         others.all(|node| self.answered.get(&node) == Some(&true))
     }
@@ -146,11 +149,12 @@ impl Scrub {
 
     fn begin(&mut self, cx: &mut Cx<'_>, key: Key) {
         let partition = cx.layout.partition(&key);
-        if cx.replica(partition).is_none_or(|replica| replica.is_retiring) {
+        let me = cx.me();
+        let Some(replica) = cx.replica(partition).filter(|replica| !replica.is_retiring) else {
             self.damaged.remove(&key);
             return;
-        }
-        let me = cx.me();
+        };
+        let own = replica.clock().clone();
         let asked: BTreeSet<NodeId> =
             cx.layout.holders(partition).iter().copied().filter(|&node| node != me).collect();
         if asked.is_empty() {
@@ -165,8 +169,9 @@ impl Scrub {
             cx.send(node, Message::Salvage { op: cx.op(n), key: key.clone() });
         }
         let deadline = cx.now.mono.after(cx.config.timeout);
-        let (answered, merged, clock) = (BTreeMap::new(), Object::default(), Clock::new());
-        self.open.insert(n, Mend { key, asked, answered, merged, clock, deadline, is_writing: false });
+        let (answered, merged, clock) = (BTreeMap::new(), None, Clock::new());
+        let mend = Mend { key, asked, answered, merged, clock, own, deadline, is_writing: false };
+        self.open.insert(n, mend);
     }
 
     /// Whether a peer's gift is an answer to a request of this machine's.
@@ -184,12 +189,13 @@ impl Scrub {
             return;
         }
         let found = given.objects.into_iter().find(|given| given.key == mend.key);
-        let is_known = found.is_some() || planted!(cx.shared.plants, MendCountsRefusals);
+        // Where its row is damaged, too, nothing more will ever come from there.
+        let is_all = found.is_some() || given.more || planted!(cx.shared.plants, MendCountsRefusals);
         sometimes!(cx.shared.moments, MendRefused, found.is_none());
-        mend.answered.insert(from, is_known);
+        mend.answered.insert(from, is_all);
         if let Some(found) = found {
             sometimes!(cx.shared.moments, MendFromIncomplete, !given.complete);
-            mend.merged.join(found.object);
+            mend.merged.get_or_insert_default().join(found.object);
             mend.clock.join(&given.clock);
         }
         self.settle(cx, op.n);
@@ -203,16 +209,16 @@ impl Scrub {
         let me = cx.config.node;
         let others = cx.layout.holders(partition).iter().copied().filter(|&node| node != me);
         let has_all = mend.has_all(others);
-        let has_any = mend.answered.values().any(|&is_known| is_known);
         let is_enough = replica.is_covered(&mend.key, &mend.clock)
             || planted!(cx.shared.plants, MendedByFirst)
             || planted!(cx.shared.plants, MendCountsRefusals) && has_all;
-        sometimes!(cx.shared.moments, MendUncovered, has_any && !is_enough);
-        if has_any && (has_all || is_enough) {
+        sometimes!(cx.shared.moments, MendUncovered, mend.merged.is_some() && !is_enough);
+        if let Some(object) = mend.merged.clone().filter(|_| has_all || is_enough) {
             mend.is_writing = true;
-            let has_all = has_all || planted!(cx.shared.plants, MendedByFirst);
-            let (object, clock) = (mend.merged.clone(), mend.clock.clone());
-            cx.access(mend.key.clone(), Waiter::Mend(n), Task::Mend { object, clock, has_all });
+            let gives_up = has_all || planted!(cx.shared.plants, MendedByFirst);
+            let had = gives_up.then(|| mend.own.clone());
+            let clock = mend.clock.clone();
+            cx.access(mend.key.clone(), Waiter::Mend(n), Task::Mend { object, clock, had });
         } else if mend.answered.len() == mend.asked.len() {
             // Nothing came of it. The next attempt comes with the timer.
             self.open.remove(&n);

@@ -168,9 +168,7 @@ impl Slots {
                 }
                 let replica = cx.shared.replicas.get_mut(&partition).expect("a slot's partition is held");
                 let mends = |(_, task): &(Waiter, Task)| match task {
-                    Task::Mend { clock, has_all, .. } => {
-                        may_mend(replica, &key, clock, *has_all && !has_failed)
-                    }
+                    Task::Mend { clock, had, .. } => may_mend(replica, &key, clock, had.as_ref(), has_failed),
                     _ => false,
                 };
                 let first = slot.waiting.iter().position(mends);
@@ -185,8 +183,10 @@ impl Slots {
                     self.slots.remove(&key);
                     cx.step(Step::Damaged(key));
                 }
+                // A row that could not be read may be good.
+                let refusal = if has_failed { Refusal::Storage } else { Refusal::Damaged };
                 for (waiter, _) in refused {
-                    cx.done(waiter, Answer::Refused(Refusal::Damaged));
+                    cx.done(waiter, Answer::Refused(refusal));
                 }
             }
         }
@@ -350,11 +350,16 @@ impl Slots {
     }
 }
 
-/// Whether the join of what others hold, who have seen `clock` together, may be written over a damaged row of `key`;
-/// `has_all` says that whatever it does not have is lost. A row that could not be read may still be good: of that nobody
-/// can say so. And what a checkpoint on its way claims may have come with the row that is lost.
-fn may_mend(replica: &Replica, key: &Key, clock: &Clock, has_all: bool) -> bool {
-    (has_all || replica.is_covered(key, clock)) && replica.claiming.is_none()
+/// Whether the join of what others hold, who have seen `clock` together, may be written over a damaged row of `key`. What
+/// they have not seen may be given up if it is of what this node `had` seen when it asked all that there are, and the row
+/// was read: one that could not be read may still be good. And what a checkpoint on its way claims may have come with
+/// the row that is lost.
+fn may_mend(replica: &Replica, key: &Key, clock: &Clock, had: Option<&Clock>, has_failed: bool) -> bool {
+    let mut known = clock.clone();
+    if let Some(had) = had.filter(|_| !has_failed) {
+        known.join(had);
+    }
+    replica.is_covered(key, &known) && replica.claiming.is_none()
 }
 
 /// When a value expires that is written now and may be kept for `ttl`, in milliseconds since the Unix epoch; never

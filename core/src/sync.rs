@@ -996,8 +996,8 @@ impl Sync {
     }
 }
 
-/// Gives what was read of one key to a peer whose row of it is damaged; nothing when it could not be read. `seen` is what
-/// this replica had seen before, and whether it was complete.
+/// Gives what was read of one key to a peer whose row of it is damaged; nothing when it could not be read, and that there
+/// is more when it is damaged here, too. With it goes what this replica had seen before, and whether it was complete.
 pub(crate) fn give_one(
     cx: &mut Cx<'_>,
     (to, op): (NodeId, OpId),
@@ -1006,11 +1006,12 @@ pub(crate) fn give_one(
     answer: Answer,
 ) {
     let partition = cx.layout.partition(&key);
+    let is_damaged = matches!(answer, Answer::Refused(Refusal::Damaged));
     let objects = match answer {
         Answer::Loaded(object) => Vec::from([GivenObject { key, dots: Vec::new(), object }]),
         _ => Vec::new(),
     };
-    let given = Given { partition, clock, complete, reaches: false, more: false, objects };
+    let given = Given { partition, clock, complete, reaches: false, more: is_damaged, objects };
     cx.send(to, Message::Give { op, given });
 }
 

@@ -133,6 +133,27 @@ fn a_row_that_is_damaged_on_two_nodes_is_mended_by_the_third() {
 }
 
 #[test]
+fn rows_that_are_damaged_on_two_nodes_do_not_wait_for_each_other() {
+    let cluster = &mut cluster(3);
+    cluster.put(N3, "a", Some("first"), Context::new());
+    cut(cluster, N1, N3);
+    cut(cluster, N2, N3);
+    cluster.put(N1, "a", Some("second"), Context::new());
+    damage(cluster, N1, "a");
+    damage(cluster, N2, "a");
+    cluster.get(N1, "a");
+    cluster.get(N2, "a");
+    cluster.pass(Duration::from_secs(3600));
+    assert_eq!((mended(cluster, N1), mended(cluster, N2)), (0, 0), "n3 might have it");
+    cluster.cut.clear();
+    cluster.pass(Duration::from_secs(4 * 3600));
+    assert_eq!((mended(cluster, N1), mended(cluster, N2)), (1, 1));
+    for node in [N1, N2, N3] {
+        assert_eq!(cluster.values(node, "a"), ["first"], "both disks that had the second have lost it");
+    }
+}
+
+#[test]
 fn what_nobody_else_has_is_given_up_when_all_others_have_answered() {
     let cluster = &mut cluster(3);
     cut(cluster, N1, N2);
