@@ -159,10 +159,22 @@ impl Disk {
 
     /// Flips a bit in each of so many rows, drawn with repetition. Says how many rows there were to draw from.
     pub fn rot(&mut self, rows: u64, rng: &mut Rng) -> usize {
-        let count = self.rows.len();
+        let keys: Vec<RowKey> = self.rows.keys().cloned().collect();
+        self.rot_some(&keys, rows, rng)
+    }
+
+    /// The same, of objects alone.
+    pub fn rot_objects(&mut self, rows: u64, rng: &mut Rng) -> usize {
+        let is_object = |key: &&RowKey| stored::key_of(key).is_some();
+        let keys: Vec<RowKey> = self.rows.keys().filter(is_object).cloned().collect();
+        self.rot_some(&keys, rows, rng)
+    }
+
+    fn rot_some(&mut self, keys: &[RowKey], rows: u64, rng: &mut Rng) -> usize {
+        let count = keys.len();
         for _ in 0..rows.min(count as u64 * 4) {
             let place = usize::try_from(rng.below(count as u64)).expect("it is below a length");
-            let value = self.rows.values_mut().nth(place).expect("it is below the number of rows");
+            let value = self.rows.get_mut(&keys[place]).expect("it is one of the rows");
             if !value.is_empty() {
                 let mut bytes = value.to_vec();
                 let bit = rng.below(bytes.len() as u64 * 8);
@@ -350,6 +362,7 @@ mod tests {
         assert_eq!(disk.rot(1, &mut Rng::stream(1, "disk")), 1);
         assert_ne!(told(&disk), "a1");
         assert_eq!(Disk::default().rot(1, &mut Rng::stream(1, "disk")), 0);
+        assert_eq!(disk.rot_objects(1, &mut Rng::stream(1, "disk")), 0, "it is no object");
     }
 
     #[test]

@@ -60,7 +60,7 @@ const CHANCES: &[(Kind, u32, u64)] = &[
 /// Kinds that change who belongs to the cluster, with their share.
 const CHANGES: &[Kind] = &[Kind::Join, Kind::Join, Kind::Leave, Kind::Remove, Kind::Replace];
 /// Kinds that lose disks, with their share.
-const LOSSES: &[Kind] = &[Kind::Wipe, Kind::Wipe, Kind::Rollback, Kind::Lie, Kind::Rot];
+const LOSSES: &[Kind] = &[Kind::Wipe, Kind::Wipe, Kind::Rollback, Kind::Lie, Kind::Rot, Kind::Bitrot];
 /// Kinds that lose more than any quorum makes good.
 const BEYOND: &[Kind] = &[Kind::Phantom, Kind::Misdirection];
 

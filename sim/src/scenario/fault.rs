@@ -127,6 +127,7 @@ kinds! {
     Rollback "rollback" Nodes Nothing Past "When it is over the nodes crash, and start again over their disks as these were when it began.",
     Lie "lie" Nodes Nothing Past "The nodes' disks say that they have synced and have not, until it is over; a crash shows it.",
     Rot "rot" Nodes Rows Disk "Bits of rows at rest are flipped; when it is over the nodes' disks are replaced by empty ones.",
+    Bitrot "bitrot" Nodes Rows Disk "Bits of objects at rest are flipped; the nodes and their disks go on.",
     Join "join" Nodes Nothing None "The operator has the node join the cluster.",
     Leave "leave" Nodes Nothing None "The operator has the node leave the cluster.",
     Remove "remove" Nodes Nothing Disk "The node crashes, and the operator removes it for good; when it is over it starts again.",

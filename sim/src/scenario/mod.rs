@@ -159,6 +159,9 @@ impl Clocks {
     }
 }
 
+/// Time between two passes over the objects at rest: what rots is found by them while clients call, or soon after.
+const SCRUB_EVERY: Duration = Duration::from_secs(1);
+
 impl Scenario {
     /// The scenario of a seed, in the usual weather.
     #[must_use]
@@ -231,6 +234,7 @@ impl Scenario {
             probe_every: Duration::from_nanos(self.probe_every_ns),
             sloppy: self.sloppy,
             fixed: node < self.outdated,
+            scrub_every: SCRUB_EVERY,
             me: Member { zone, ..Member::plain(node_id(node)) },
             limits: Limits {
                 siblings: self.siblings_max,

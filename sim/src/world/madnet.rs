@@ -607,7 +607,7 @@ impl Shared {
             Effect::Note(note) => {
                 self.trace.line(now_ns, node, "note", || (None, format!("notes {note:?}")));
                 let expected = Expected {
-                    damage: self.places[node].troubles.is_damaged,
+                    damage: self.places[node].troubles.is_damaged || self.places[node].troubles.is_rotten,
                     relapse: self.scenario.relapsed().contains(&node),
                     changes: self.scenario.changes_members(),
                 };

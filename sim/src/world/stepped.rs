@@ -877,7 +877,7 @@ impl<'a> Stepped<'a> {
                 self.trace.line(now_ns, node, "note", || (None, format!("notes {note:?}")));
                 let troubles = &self.places[node].troubles;
                 let expected = Expected {
-                    damage: troubles.is_damaged,
+                    damage: troubles.is_damaged || troubles.is_rotten,
                     relapse: self.scenario.relapsed().contains(&node),
                     changes: self.scenario.changes_members(),
                 };
@@ -1290,6 +1290,8 @@ pub(crate) fn unexpected(node: usize, note: &Note, expected: Expected) -> Option
         Note::CaughtUp { .. } | Note::DriftRefused { .. } | Note::Relayout { .. } | Note::Dropped { .. } => {
             true
         }
+        // The damage was told of before.
+        Note::Mended { .. } | Note::Unmendable { .. } => true,
         Note::Damaged { reason, .. } => reason == READ_FAILED || expected.damage,
         Note::ScanFailed { reason } => reason == READ_FAILED,
         Note::WriteFailed { reason } => reason == DISK_FULL,

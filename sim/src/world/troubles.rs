@@ -63,6 +63,8 @@ pub(crate) struct Troubles {
     pub(crate) sync_failure: Option<usize>,
     /// Whether rows on its disk may not be what was written.
     pub(crate) is_damaged: bool,
+    /// Whether objects on its disk may not be what was written, and everything else is.
+    pub(crate) is_rotten: bool,
     phantom: u32,
     misdirection: u32,
     /// Disks as they were, by fault.
@@ -121,6 +123,12 @@ impl Troubles {
                 self.is_damaged = true;
                 if disk.rot(fault.amount, rng) > 0 {
                     moments.meet(Moment::Rotted);
+                }
+            }
+            Kind::Bitrot => {
+                self.is_rotten = true;
+                if disk.rot_objects(fault.amount, rng) > 0 {
+                    moments.meet(Moment::ObjectsRotted);
                 }
             }
             Kind::Phantom => {
