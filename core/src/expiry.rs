@@ -123,9 +123,7 @@ fn look_at(cx: &mut Cx<'_>, peers: &Peers, partition: Partition, row: &Row) {
         return;
     }
     sometimes!(cx.shared.moments, ExpiredDeleted);
-    let takes_all = planted!(cx.shared.plants, ExpiryTakesAll);
-    let seen = if takes_all { object.dots().collect() } else { expired };
-    cx.step(Step::Expire { key, seen });
+    cx.step(Step::Expire { key, seen: expired });
 }
 
 /// The dots of the siblings that have expired, and when the first of them did; None when none has.

@@ -340,9 +340,7 @@ impl Get {
         let is_over = |sibling: &&Sibling| sibling.is_expired(wall);
         sometimes!(cx.shared.moments, ExpiredHidden, self.merged.siblings().any(|it| is_over(&it)));
         // Their dots stay in what the client has seen: its next write replaces them.
-        let shows_all = planted!(cx.shared.plants, ExpiredShown);
-        let siblings: Vec<Sibling> =
-            self.merged.siblings().filter(|it| shows_all || !is_over(it)).cloned().collect();
+        let siblings: Vec<Sibling> = self.merged.siblings().filter(|it| !is_over(it)).cloned().collect();
         cx.shared.stats.siblings += u64::from(siblings.len() > 1);
         sometimes!(cx.shared.moments, SiblingsSeen, siblings.len() > 1);
         let seen = self.merged.context.within(CLIENT_ACTORS_MAX, self.merged.dots());

@@ -213,14 +213,6 @@ plants! {
         "our own: a name is used before what it stands for is safe",
     MendedByFirst "mended-by-first" "A damaged row is mended with the first answer that comes, whatever its giver has seen."
         "a usual one: any copy is taken for a good copy",
-    MendCountsRefusals "mend-counts-refusals" "A damaged row is mended although some of the others could not say what they hold."
-        "a usual one: answers are counted, and not what they say",
-    PullIgnoresMend "pull-ignores-mend" "A pull of a whole partition ends as if no row had been mended while it went on."
-        "our own: what a page has brought may go with the row that it was written to",
-    ExpiredShown "expired-shown" "A read shows values that have expired and are not deleted yet."
-        "a usual one: expiry is left to a pass in the background",
-    ExpiryTakesAll "expiry-takes-all" "When one sibling has expired, all siblings of its key are deleted."
-        "a usual one: expiry by key, and not by what has expired",
 }
 
 /// The planted bugs that are switched on for a node.

@@ -210,7 +210,7 @@ mod tests {
                 };
                 let each = sets.map(|set| of(Sets::all([set].into_iter())));
                 let all = |standing| each.iter().all(|each| *each == standing);
-                let any = |standing| each.iter().any(|each| *each == standing);
+                let any = |standing| each.contains(&standing);
                 let expect = |reached, impossible| match (reached, impossible) {
                     (true, _) => Standing::Reached,
                     (_, true) => Standing::Impossible,

@@ -190,7 +190,7 @@ impl Scrub {
         }
         let found = given.objects.into_iter().find(|given| given.key == mend.key);
         // Where its row is damaged, too, nothing more will ever come from there.
-        let is_all = found.is_some() || given.more || planted!(cx.shared.plants, MendCountsRefusals);
+        let is_all = found.is_some() || given.more;
         sometimes!(cx.shared.moments, MendRefused, found.is_none());
         mend.answered.insert(from, is_all);
         if let Some(found) = found {
@@ -209,9 +209,8 @@ impl Scrub {
         let me = cx.config.node;
         let others = cx.layout.holders(partition).iter().copied().filter(|&node| node != me);
         let has_all = mend.has_all(others);
-        let is_enough = replica.is_covered(&mend.key, &mend.clock)
-            || planted!(cx.shared.plants, MendedByFirst)
-            || planted!(cx.shared.plants, MendCountsRefusals) && has_all;
+        let is_enough =
+            replica.is_covered(&mend.key, &mend.clock) || planted!(cx.shared.plants, MendedByFirst);
         sometimes!(cx.shared.moments, MendUncovered, mend.merged.is_some() && !is_enough);
         if let Some(object) = mend.merged.clone().filter(|_| has_all || is_enough) {
             mend.is_writing = true;

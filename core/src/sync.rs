@@ -26,7 +26,7 @@
 //! needed: it names the key of every dot that it claims, and the key's slot has put the removal behind the dot or before.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque, btree_map};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -240,11 +240,11 @@ impl Sync {
             }
         }
         self.gathers.retain(|peer, _| self.shared.contains_key(peer));
-        for peer in self.shared.keys().copied().collect::<Vec<_>>() {
-            if !self.rounds.contains_key(&peer) {
+        for &peer in self.shared.keys() {
+            if let btree_map::Entry::Vacant(vacant) = self.rounds.entry(peer) {
                 // The first round is soon, so that a node that was away catches up; jitter keeps nodes out of step.
                 let at = cx.now.mono.after(cx.jitter(cx.config.sync_every / 4));
-                self.rounds.insert(peer, Round { stage: Stage::Resting, at });
+                vacant.insert(Round { stage: Stage::Resting, at });
                 cx.shared.timers.set(at, Timer::Sync(peer));
             }
         }
@@ -591,7 +591,6 @@ impl Sync {
         let replica = &cx.shared.replicas[&partition];
         if let By::Pages { mends, .. } = &by
             && *mends != replica.mends
-            && !planted!(cx.shared.plants, PullIgnoresMend)
         {
             sometimes!(cx.shared.moments, PullOvertakenByMend);
             return self.next_partition(cx, peer);

@@ -39,7 +39,7 @@ impl Five {
     }
 
     fn put(&mut self, to: NodeId, value: &str, wish: Wish) -> CallId {
-        let value = Value { bytes: value.to_string().into(), content_type: "".into() };
+        let value = Value { bytes: value.to_string().into(), content_type: "".into(), ttl: None };
         let change = Change { key: key_of("k"), seen: Context::new(), value: Some(value) };
         self.cluster.call(to, Call::Put { change, wish })
     }

@@ -21,8 +21,6 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::config::WEIGHT_MAX;
 use crate::id::NodeId;
 
-/// The heaviest weight; a greater one counts as this, and zero counts as one.
-
 /// One part in so many of its share a seat may lack, rather than that replicas move to fill it up.
 const SLACK: u128 = 64;
 

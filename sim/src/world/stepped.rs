@@ -1295,9 +1295,7 @@ pub(crate) fn unexpected(node: usize, note: &Note, expected: Expected) -> Option
         Note::Damaged { reason, .. } => reason == READ_FAILED || expected.damage,
         Note::ScanFailed { reason } => reason == READ_FAILED,
         Note::WriteFailed { reason } => reason == DISK_FULL,
-        // What was damaged has been told of before.
-        Note::Mended { .. } => true,
-        Note::HintDamaged { .. } | Note::Unmendable { .. } => expected.damage,
+        Note::HintDamaged { .. } => expected.damage,
         Note::WentBack { .. } => expected.relapse,
         Note::Stranger { .. } | Note::NotAMember { .. } => expected.changes,
         _ => false,
