@@ -28,6 +28,7 @@ use crate::layout::active::{Layouts, View};
 use crate::message::{Change, Message, Refusal};
 use crate::note::Note;
 use crate::peers::Peers;
+use crate::slots;
 use crate::stored::{self, Hint, HintPlace, Row, RowKey, StoredError};
 use crate::time::Mono;
 use crate::timers::Timer;
@@ -465,10 +466,8 @@ impl Hints {
         };
         self.last = target;
         self.stage = Stage::Disk;
-        // What is not on disk for certain is not handed over: a dot that was minted here leaves after that.
-        let before = self.writing.first().copied().unwrap_or(u64::MAX);
         let owner = Owner::Hints(Box::new(HintWork::Paging { target }));
-        cx.scan(owner, stored::hints_between(target, cursor, before), HINTS_IN_FLIGHT, PAGE_BYTES);
+        cx.scan(owner, stored::hints_between(target, cursor, u64::MAX), HINTS_IN_FLIGHT, PAGE_BYTES);
     }
 
     fn on_page(
@@ -482,10 +481,15 @@ impl Hints {
         let view = cx.layout.view();
         let (now, pause) = (cx.now.mono, cx.config.sync_every);
         let kept = self.targets.get_mut(&target).expect("what is read is kept");
-        let Ok((rows, _)) = outcome else {
+        let Ok((mut rows, _)) = outcome else {
             kept.due = now.after(pause);
             return self.go_on(cx, peers);
         };
+        // The disk may show what it has not made safe yet. That is not handed over: it is not counted, and a dot that was
+        // minted here leaves after that.
+        let is_safe =
+            |row: &Row| stored::hint_of(&row.key).is_some_and(|(_, seq)| !self.writing.contains(&seq));
+        rows.retain(is_safe);
         if rows.is_empty() {
             // The end of a pass.
             kept.failures = if kept.has_failed { kept.failures + 1 } else { 0 };
@@ -798,7 +802,7 @@ impl Hints {
             value: value.bytes,
             content_type: value.content_type,
             at,
-            expires: 0,
+            expires: value.ttl.map_or(0, |ttl| slots::expiry(cx.now.wall, ttl)),
         });
         let delta = Object::delta(seen, dot, sibling);
         let at_ms = cx.now.wall.millis();

@@ -364,7 +364,7 @@ fn may_mend(replica: &Replica, key: &Key, clock: &Clock, had: Option<&Clock>, ha
 
 /// When a value expires that is written now and may be kept for `ttl`, in milliseconds since the Unix epoch; never
 /// before that time is over, and in a millisecond at the earliest.
-fn expiry(wall: Wall, ttl: Duration) -> u64 {
+pub(crate) fn expiry(wall: Wall, ttl: Duration) -> u64 {
     let ttl = ttl.clamp(Duration::from_millis(1), TTL_MAX);
     let ms = (u128::from(wall.0) + ttl.as_nanos()).div_ceil(1_000_000);
     u64::try_from(ms).unwrap_or(u64::MAX)
