@@ -40,6 +40,8 @@ pub const SELDOM: u64 = 1_000 * SECOND;
 pub const NODES_MAX: usize = 100;
 /// The most sessions of a scenario.
 pub const SESSIONS_MAX: usize = 1_000;
+/// Bytes of hints that a node may keep for others: so few that some are refused.
+const HINT_BYTES: u64 = 4_000;
 /// The longest scenario, before its faults are over.
 pub const LENGTH_MAX: u64 = 10_000 * SECOND;
 
@@ -243,6 +245,7 @@ impl Scenario {
                 peer_requests: self.accesses_max,
                 list_page: 3,
                 residual_keys: 2,
+                hint_bytes: HINT_BYTES,
                 ..Limits::default()
             },
             ..Settings::new(node_id(node), members)

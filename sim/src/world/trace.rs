@@ -261,6 +261,8 @@ impl Kept {
         match message {
             Message::Forward { op, change: Change { key, .. }, .. }
             | Message::Store { op, key, .. }
+            | Message::Hint { op, key, .. }
+            | Message::FetchHints { op, key }
             | Message::Fetch { op, key } => {
                 self.asked.insert(*op, key.clone());
                 Some(key.clone())
