@@ -306,7 +306,7 @@ impl Cluster {
         let mut rows = Vec::new();
         for partition in returning {
             let replica = cx.shared.replicas.get_mut(&partition).expect("just seen");
-            if (replica.complete || replica.lapsed) && !planted!(cx.shared.plants, ReturnsComplete) {
+            if replica.complete || replica.lapsed {
                 sometimes!(cx.shared.moments, ReturnedStale);
                 replica.lapse();
                 rows.push(stored::checkpoint_row(partition, &replica.checkpoint(None, false)));
@@ -375,7 +375,7 @@ impl Cluster {
         }
         if member.id == from && cx.config.members.binary_search(&from).is_ok() {
             // Only an answer says that the other is new now; what asks may have been on its way for long.
-            let is_answer = answers == cx.life || planted!(cx.shared.plants, OldHailTaken);
+            let is_answer = answers == cx.life;
             let heard = self.heard.entry(from).or_default();
             (heard.life, heard.answer) = (life, is_answer.then_some(member).or(heard.answer.take()));
         }
@@ -439,12 +439,11 @@ impl Cluster {
         // epoch, and may have promised to read by the newest.
         let is_new = newest.member(cx.me()).is_some_and(|member| member.store == self.record.store);
         sometimes!(cx.shared.moments, LayoutAdopted, !is_new);
-        let is_voter = is_new || planted!(cx.shared.plants, ForgottenVoteCast);
         let followed = if is_new && epoch == 1 { 1 } else { 0 };
         self.record = Record {
             store: self.record.store,
             progress: Progress { ack: followed, synced: followed, sync_ack: epoch },
-            voter_from: if is_voter { epoch + 1 } else { epoch + 2 },
+            voter_from: if is_new { epoch + 1 } else { epoch + 2 },
             vote: Vote::default(),
             layouts: state.layouts,
         };
@@ -611,7 +610,7 @@ impl Cluster {
     /// Whether every node is known to begin no write under a layout older than the newest.
     pub(crate) fn is_past_barrier(&self, cx: &Cx<'_>) -> bool {
         let newest = cx.layout.view().newest;
-        self.lowest(cx, |progress| progress.ack) >= newest || planted!(cx.shared.plants, BarrierIgnored)
+        self.lowest(cx, |progress| progress.ack) >= newest
     }
 
     /// Something may have brought this node further. `oldest_write` is the epoch of its oldest write under way,
@@ -627,7 +626,7 @@ impl Cluster {
         if oldest_write.is_none_or(|epoch| epoch >= newest) {
             progress.ack = newest;
         }
-        if has_synced && (self.is_past_barrier(cx) || planted!(cx.shared.plants, SyncedTooEarly)) {
+        if has_synced && self.is_past_barrier(cx) {
             progress.synced = newest;
         }
         let all_synced = self.lowest(cx, |progress| progress.synced) >= newest;

@@ -181,11 +181,6 @@ impl Gets {
         if !get.tally.yes(index) {
             return;
         }
-        if planted!(cx.shared.plants, PrimariesCountHints)
-            && let Some(primaries) = &mut get.primaries
-        {
-            primaries.yes(index);
-        }
         sometimes!(cx.shared.moments, HintsFetched);
         get.merged.join(object);
         let owed = get.call.is_some();

@@ -295,9 +295,7 @@ impl Hints {
         match work {
             HintWork::Keeping { target, seq, bytes, at_ms, to, op } => {
                 self.landed(cx, &[(target, seq, bytes)], at_ms, outcome.is_ok());
-                if !planted!(cx.shared.plants, HintAckBeforeSync) {
-                    cx.send(to, Message::Stored { op, outcome: outcome.map_err(|()| Refusal::Storage) });
-                }
+                cx.send(to, Message::Stored { op, outcome: outcome.map_err(|()| Refusal::Storage) });
             }
             HintWork::Minting(minting) => self.on_minted(cx, *minting, outcome.is_ok()),
             HintWork::Removing { target, hints, bytes } => {
@@ -344,7 +342,7 @@ impl Hints {
             return Some(Refusal::CatchingUp);
         }
         let is_over = self.bytes.saturating_add(bytes) > cx.config.limits.hint_bytes;
-        if is_over && !planted!(cx.shared.plants, HintsOverLimit) {
+        if is_over {
             sometimes!(cx.shared.moments, HintsLimit);
             cx.shared.stats.hints_refused += 1;
             return Some(Refusal::HintsFull { bytes: self.bytes });
@@ -375,9 +373,6 @@ impl Hints {
         self.last_seq = seq;
         self.bytes += bytes;
         self.writing.insert(seq);
-        if planted!(cx.shared.plants, HintAckBeforeSync) {
-            cx.send(from, Message::Stored { op, outcome: Ok(()) });
-        }
         let work = HintWork::Keeping { target, seq, bytes, at_ms, to: from, op };
         cx.write(Owner::Hints(Box::new(work)), Class::Synced, rows.into());
     }
@@ -516,10 +511,6 @@ impl Hints {
                     continue;
                 }
             };
-            if planted!(cx.shared.plants, HintToRemoved) && !cx.layout.has(target) {
-                page.done.push((seq, bytes, Some(hint.key)));
-                continue;
-            }
             handed += bytes;
             let sent = Sent { seq, bytes, hint, to: target, refused: Vec::new() };
             kept.has_failed |= !page.send(cx, peers, sent);

@@ -509,7 +509,6 @@ impl Node {
         let mut rows: Vec<Row> = unclosed.iter().map(|&ended| stored::life_row(ended, true)).collect();
         for (&partition, replica) in &mut cx.shared.replicas {
             let beginning = self.beginnings.get(&partition).copied();
-            let beginning = beginning.filter(|_| !planted!(cx.shared.plants, BeginningForgotten));
             let mut gaps = replica.clock().gaps(unclosed, beginning);
             if planted!(cx.shared.plants, GapsOfOthersClosed) {
                 let actors: Vec<Life> = replica.clock().as_context().actors().collect();
@@ -840,7 +839,6 @@ impl Node {
             newest.holds(me, *partition)
                 || !cx.layout.holds(me, *partition)
                 || newest.primaries(*partition).iter().all(|&peer| replica.has_given(peer, is_own))
-                || planted!(cx.shared.plants, LeavesWithIt)
         };
         // Whoever leaves first hands over what it keeps for others: nobody listens to it afterwards.
         let may_end = |newest: &Layout| newest.member(me).is_some() || self.hints.are_gone();
@@ -1120,11 +1118,9 @@ impl Node {
         let is_stale = match message {
             Message::Forward { .. } | Message::Store { .. } | Message::Hint { .. } => {
                 let acked = self.cluster.progress(self.config.node).ack;
-                view.newest.max(1) < acked && !planted!(self.shared.plants, StaleWriteTaken)
+                view.newest.max(1) < acked
             }
-            Message::Fetch { .. } | Message::List { .. } => {
-                view.reads.max(1) < mine.oldest && !planted!(self.shared.plants, StaleReadServed)
-            }
+            Message::Fetch { .. } | Message::List { .. } => view.reads.max(1) < mine.oldest,
             _ => false,
         };
         is_stale.then_some(Refusal::StaleLayout)

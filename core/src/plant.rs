@@ -163,44 +163,16 @@ plants! {
         "our own: found by random runs with refusing disks",
     LifeUnrecorded "life-unrecorded" "A life's row is never written: the next life knows neither its gaps nor that its store was put back."
         "our own: an identity that is only in memory",
-    WriteForgetsOldLayout "write-forgets-old-layout" "While one layout gives way to another, a write needs a quorum in one of them only."
-        "a usual one: the new table is used at once",
-    BarrierIgnored "barrier-ignored" "A new replica is complete before all nodes have said that they write to it."
-        "our own: a copy is taken while others still write past it",
-    SyncedTooEarly "synced-too-early" "A node says that it holds what a layout gives it before all nodes write under that layout."
-        "our own: against the steps of Garage's transitions",
-    ReturnsComplete "returns-complete" "A replica that was given up and is held again answers reads with what it had before."
-        "Riak: a partition handed off and back",
     DotReusedAfterDrop "dot-reused-after-drop" "A partition that was dropped and comes back begins to count dots from zero in the same life."
         "Riak: kv679 once more, by way of hand-off",
-    BeginningForgotten "beginning-forgotten" "The gap that a dropped partition leaves in the clock of the one that came back is closed at the next start."
-        "our own: what others hold is taken for what never was",
-    StaleWriteTaken "stale-write-taken" "A replica takes part in a write that was begun under a layout which it has left behind."
-        "a usual one: requests carry no epoch",
-    StaleReadServed "stale-read-served" "A replica answers a read that relies on a layout which has ended."
-        "a usual one: requests carry no epoch",
-    OldHailTaken "old-hail-taken" "A founder takes a node for new that said so before its own start."
-        "our own: found by the simulator, a second cluster beside the first",
-    LeavesWithIt "leaves-with-it" "A node gives a partition up before the others have all that it has written there itself."
-        "our own: found by the simulator, a gap in every clock that nobody could close",
-    ForgottenVoteCast "forgotten-vote-cast" "A node that lost its store votes on the next layout as if it had never voted."
-        "a usual one: an acceptor of Paxos without its disk",
     AcceptedForgotten "accepted-forgotten" "A proposer puts its own layout forward although another may have been decided."
         "a usual one: the first phase of Paxos is taken for a lock",
     HintDroppedBeforeAck "hint-dropped-before-ack" "A hint is dropped when it has been sent, not when its target has it on disk."
         "a usual one: sent is taken for arrived",
-    HintAckBeforeSync "hint-ack-before-sync" "A stand-in acknowledges a hint when it is handed to the disk, not when it is on it."
-        "Cassandra: hints are in a buffer for up to ten seconds",
     HintSaysAbsent "hint-says-absent" "A stand-in without a hint for a key answers reads that there is nothing."
         "a usual one: who was not told of a value is taken for one who knows that there is none",
-    HintsOverLimit "hints-over-limit" "The limit on the bytes of hints is not enforced."
-        "Cassandra, before 3.0: hints fill the disk of those that are up",
-    HintToRemoved "hint-to-removed" "Hints for a node that is no member any more are thrown away."
-        "Cassandra: removing a node drops the hints for it",
     StandInReusesNumber "stand-in-reuses-number" "A stand-in counts the dots that it mints apart from those that the same life mints as a replica."
         "Riak: kv679 once more, by way of fallback nodes",
-    PrimariesCountHints "primaries-count-hints" "The acknowledgement of a stand-in counts as one of a replica where replicas were asked for."
-        "Riak: a w that is met by fallbacks is taken for a pw",
     TornBatchApplied "torn-batch-applied" "A crash leaves a part of a batch on disk, and the store replays it."
         "a usual one: a log that is replayed without its commit marks",
     ChecksumUnchecked "checksum-unchecked" "A frame is taken for what it says although its checksum does not match."

@@ -355,11 +355,7 @@ impl Puts {
                 let partition = layout.partition(&put.change.key);
                 let holders = layout.holders(partition).to_vec();
                 let needed = if planted!(cx.shared.plants, QuorumShort) { (put.w - 1).max(1) } else { put.w };
-                let sets = if planted!(cx.shared.plants, WriteForgetsOldLayout) {
-                    layout.read_sets(partition, needed)
-                } else {
-                    layout.write_sets(partition, needed)
-                };
+                let sets = layout.write_sets(partition, needed);
                 put.epoch = layout.view().newest;
                 let asked = usize::from(put.terms.primaries);
                 let primaries =
@@ -442,11 +438,8 @@ impl Puts {
         match outcome {
             Ok(()) => {
                 sometimes!(cx.shared.moments, AckDoubled, !gathering.tally.is_awaited(place));
-                let is_fresh = if holder.is_some() || planted!(cx.shared.plants, PrimariesCountHints) {
-                    gathering.yes(place)
-                } else {
-                    gathering.tally.yes(place)
-                };
+                let is_fresh =
+                    if holder.is_some() { gathering.yes(place) } else { gathering.tally.yes(place) };
                 let others = 0..gathering.holders.len();
                 if !is_fresh
                     && planted!(cx.shared.plants, AckCountedTwice)

@@ -1033,9 +1033,7 @@ fn shares_view(cx: &Cx<'_>, view: View) -> bool {
 fn may_count(cx: &Cx<'_>, partition: Partition, n: u64) -> bool {
     let Some(replica) = cx.shared.replicas.get(&partition) else { return false };
     match &replica.barrier {
-        Some(barrier) => {
-            barrier.passed_at.is_some_and(|at| n > at) || planted!(cx.shared.plants, BarrierIgnored)
-        }
+        Some(barrier) => barrier.passed_at.is_some_and(|at| n > at),
         None => true,
     }
 }
@@ -1136,8 +1134,7 @@ fn write_checkpoint(cx: &mut Cx<'_>, write: CheckpointWrite) -> bool {
         );
         // Before all nodes write under the new layout, a replica that comes with it cannot have everything.
         let is_early = |barrier: &Barrier| barrier.passed_at.is_none();
-        complete &=
-            !replica.barrier.as_ref().is_some_and(is_early) || planted!(cx.shared.plants, BarrierIgnored);
+        complete &= !replica.barrier.as_ref().is_some_and(is_early);
     }
     let is_news = write.absorbed.is_some() || (write.caught.is_some() && !replica.complete) || replica.lapsed;
     let class = if is_news { Class::Synced } else { Class::Lazy };
