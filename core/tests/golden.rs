@@ -86,7 +86,8 @@ fn news() -> Vec<(String, Message)> {
     let value = Some(Value { bytes: "value".into(), content_type: "text/plain".into(), ttl });
     let change = Write { key: key(), seen: context(), value };
     let timeout = Duration::from_millis(1_500);
-    let expires = Message::Forward { op: OP, to: Life(11), floor: 290, change, w: 2, timeout };
+    let terms = Terms::default();
+    let expires = Message::Forward { op: OP, to: Life(11), floor: 290, change, w: 2, timeout, terms };
     let forward = Message::Forward {
         op: OP,
         to: Life(11),

@@ -130,8 +130,8 @@ kinds! {
     Bitrot "bitrot" Nodes Rows Disk "Bits of objects at rest are flipped; the nodes and their disks go on.",
     Join "join" Nodes Nothing None "The operator has the node join the cluster.",
     Leave "leave" Nodes Nothing None "The operator has the node leave the cluster.",
-    Remove "remove" Nodes Nothing Disk "The node crashes, and the operator removes it for good; when it is over it starts again.",
-    Replace "replace" Successor Nothing Disk "The node crashes, and the operator puts another one in its place; when it is over it starts again.",
+    Remove "remove" Nodes Nothing Past "The node crashes, and the operator removes it for good; when it is over it starts again, and may answer before it hears of it.",
+    Replace "replace" Successor Nothing Past "The node crashes, and the operator puts another one in its place; when it is over it starts again, and may answer before it hears of it.",
     Phantom "phantom" Nodes Permille Beyond "The nodes' disks say that they have written what they have not; in the end they are replaced by empty ones.",
     Misdirection "misdirection" Nodes Permille Beyond "The nodes' disks write rows to other rows' places; in the end they are replaced by empty ones.",
 }
