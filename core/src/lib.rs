@@ -7,9 +7,9 @@
 //! lets a simulator run years of bad weather in minutes and replay any of it.
 //!
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
-//! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `actors`, `replica`), vocabulary (`message`, `input`, `effect`,
-//! `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`, `cluster`, `sync`, `scrub`,
-//! `sweep`, `expiry`, `retire`, `hints`), and on top `node`.
+//! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `actors`, `replica`, `fingerprint`), vocabulary (`message`,
+//! `input`, `effect`, `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`,
+//! `cluster`, `sync`, `scrub`, `sweep`, `expiry`, `retire`, `hints`), and on top `node`.
 //! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` and `compact` fix.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ pub mod time;
 
 pub mod actors;
 pub mod causal;
+pub mod fingerprint;
 pub mod hlc;
 pub mod kind;
 pub mod layout;
