@@ -33,6 +33,9 @@ pub const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The most bytes of siblings that a key's replicas may come to hold together, with room for the rest of a frame.
 pub const OBJECT_BYTES_MAX: usize = 28 << 20;
 
+/// The slowest pace that anti-entropy can be held to, if to any, in bytes per second.
+pub const SYNC_BYTES_PER_S_MIN: u64 = 64 << 10;
+
 /// Upper bounds on everything that a client or a peer could make grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -62,6 +65,10 @@ pub struct Limits {
     pub residual_keys: usize,
     /// Bytes of hints that this node keeps for others, all of them together; one more is refused with `HintsFull`.
     pub hint_bytes: u64,
+    /// Keys of its own that a node reads and has compared at a time, when a peer's log does not reach back.
+    pub window_keys: usize,
+    /// A range with so many keys or fewer is not compared any further: what is there is listed.
+    pub listed_keys: usize,
 }
 
 impl Default for Limits {
@@ -79,6 +86,8 @@ impl Default for Limits {
             sync_objects: 128,
             residual_keys: 10_000,
             hint_bytes: 256 << 20,
+            window_keys: 4_096,
+            listed_keys: 32,
         }
     }
 }
@@ -122,6 +131,10 @@ pub struct Settings {
     pub sloppy: bool,
     /// Bytes of hints that this node hands over in a second.
     pub hint_bytes_per_s: u64,
+    /// Bytes per second that anti-entropy may take in on this node, from all peers together; 0 for no limit.
+    pub sync_bytes_per_s: u64,
+    /// Log rows that a partition keeps for peers that lack them. A peer that was away for longer compares ranges.
+    pub log_rows_max: usize,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -148,6 +161,8 @@ impl Settings {
             expire_every: Duration::from_secs(60),
             sloppy: true,
             hint_bytes_per_s: 8 << 20,
+            sync_bytes_per_s: 32 << 20,
+            log_rows_max: 65_536,
             limits: Limits::default(),
         }
     }
@@ -204,6 +219,12 @@ impl Settings {
         if self.hint_bytes_per_s == 0 {
             return Err(ConfigError::HintRate);
         }
+        if (1..SYNC_BYTES_PER_S_MIN).contains(&self.sync_bytes_per_s) {
+            return Err(ConfigError::SyncBytes(self.sync_bytes_per_s));
+        }
+        if self.log_rows_max == 0 {
+            return Err(ConfigError::LogRows);
+        }
         let limits = &self.limits;
         for (name, limit) in [
             ("key_bytes", limits.key_bytes),
@@ -213,6 +234,8 @@ impl Settings {
             ("list_page", limits.list_page),
             ("sync_objects", limits.sync_objects),
             ("residual_keys", limits.residual_keys),
+            ("window_keys", limits.window_keys),
+            ("listed_keys", limits.listed_keys),
         ] {
             if limit == 0 {
                 return Err(ConfigError::LimitZero(name));
@@ -305,6 +328,12 @@ pub enum ConfigError {
         /// The bound.
         max: usize,
     },
+    /// So slow that one large object would hold up anti-entropy for many minutes.
+    #[error("sync_bytes_per_s = {0}: it must be 0, for no limit, or at least {SYNC_BYTES_PER_S_MIN}")]
+    SyncBytes(u64),
+    /// Zero.
+    #[error("log_rows_max is zero: every write that a replica misses would have its partition compared")]
+    LogRows,
     /// Zero.
     #[error("sync_every is zero: replicas that never compare notes never heal, and zero would never rest")]
     SyncEvery,
@@ -366,6 +395,10 @@ mod tests {
             (Settings { probe_every: Duration::ZERO, ..settings() }, "probe_every"),
             (Settings { hint_bytes_per_s: 0, ..settings() }, "hint_bytes_per_s"),
             (Settings { me: Member { weight: 0, ..settings().me }, ..settings() }, "weight = 0"),
+            (Settings { sync_bytes_per_s: 65_535, ..settings() }, "sync_bytes_per_s = 65535"),
+            (Settings { log_rows_max: 0, ..settings() }, "log_rows_max"),
+            (limits(|limits| limits.listed_keys = 0), "the limit listed_keys is zero"),
+            (limits(|limits| limits.window_keys = 0), "the limit window_keys is zero"),
             (limits(|limits| limits.list_page = 0), "the limit list_page is zero"),
             (limits(|limits| limits.object_bytes = 10 << 20), "object_bytes = 10485760"),
             (limits(|limits| limits.value_bytes = 5 << 20), "value_bytes = 5242880"),

@@ -118,9 +118,9 @@ pub(crate) enum Owner {
     Checkpoint(Box<CheckpointWrite>),
     /// A listing's page.
     List(u64),
-    /// A page of keys to gather for a peer.
+    /// Keys of a page to gather for a peer, or objects to be compared with its own.
     Gather { to: NodeId, n: u64 },
-    /// This node's own keys, to be compared with a page received from a peer.
+    /// This node's own objects of a partition, to be compared with a peer's.
     Walk { peer: NodeId, n: u64 },
     /// A page of objects at rest.
     Sweep,
@@ -347,6 +347,17 @@ impl Cx<'_> {
         self.checkpoint(Class::Synced, CheckpointWrite::nothing(partition));
     }
 
+    /// Cuts the log of `partition` if it has become too long, however seldom its peers are met.
+    pub(crate) fn cut_log(&mut self, partition: Partition) {
+        let Some(replica) = self.shared.replicas.get(&partition) else { return };
+        if !replica.is_log_long(self.config.log_rows_max) {
+            return;
+        }
+        let class = if replica.lapsed { Class::Synced } else { Class::Lazy };
+        let complete = replica.complete;
+        self.checkpoint(class, CheckpointWrite { complete, ..CheckpointWrite::nothing(partition) });
+    }
+
     /// Writes a partition's checkpoint with whatever log rows it makes superfluous. False when there is nothing to
     /// write, or when one is on its way already: then nothing was done, and whoever insists tries again.
     pub(crate) fn checkpoint(&mut self, class: Class, write: CheckpointWrite) -> bool {
@@ -369,7 +380,15 @@ impl Cx<'_> {
         }
         let peers: Vec<NodeId> =
             layout.holders(write.partition).iter().copied().filter(|&node| node != me).collect();
-        let (dropped, floor) = replica.droppable(&peers, DROPPED_MAX);
+        let (mut dropped, mut floor) = replica.droppable(&peers, DROPPED_MAX);
+        if replica.is_log_long(self.config.log_rows_max) {
+            let keeps = planted!(self.shared.plants, LogCutKeepsFloor).then(|| floor.clone());
+            let cut = replica.excess(&dropped, self.config.log_rows_max, &mut floor);
+            floor = keeps.unwrap_or(floor);
+            sometimes!(self.shared.moments, LogCut, !cut.is_empty());
+            self.shared.stats.log_cut += cut.len() as u64;
+            dropped.extend(cut);
+        }
         let caught = write.caught.filter(|&caught| !replica.complete && replica.is_news(caught));
         if dropped.is_empty() && write.absorbed.is_none() && caught.is_none() && !replica.lapsed {
             return false;

@@ -9,7 +9,7 @@
 //! The files form levels, each using only those above it: words (`time`, `id`, `key`, `config`), pure values
 //! (`causal`, `kind`, `hlc`, `quorum`, `layout`, `token`, `actors`, `replica`, `fingerprint`), vocabulary (`message`,
 //! `input`, `effect`, `note`, `stats`), machines (`cx`, `timers`, `slots`, `get`, `put`, `list`, `peers`, `swim`,
-//! `cluster`, `sync`, `scrub`, `sweep`, `expiry`, `retire`, `hints`), and on top `node`.
+//! `cluster`, `ranges`, `pace`, `sync`, `scrub`, `sweep`, `expiry`, `retire`, `hints`), and on top `node`.
 //! `wire` and `stored` turn messages and rows into bytes, in the shapes that `frozen` and `compact` fix.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -48,8 +48,10 @@ mod expiry;
 mod get;
 mod hints;
 mod list;
+mod pace;
 mod peers;
 mod put;
+mod ranges;
 mod retire;
 mod scrub;
 mod slots;

@@ -11,6 +11,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::causal::{Clock, Context, Dot};
+use crate::fingerprint::{Fingerprint, ObjectHash};
 use crate::id::{Life, NodeId, OpId};
 use crate::key::{Key, Partition};
 use crate::kind::Object;
@@ -112,14 +113,18 @@ pub enum Message {
         /// What was missing.
         given: Given,
     },
-    /// Anti-entropy, when the log does not reach back: all objects of a partition, a page at a time.
+    /// Anti-entropy, when the log does not reach back: the objects of a range of keys, a page at a time.
     Pull {
         /// The request.
         op: OpId,
         /// The partition.
         partition: Partition,
-        /// The last key of the page before; None for the first page.
+        /// The key that the range begins after; None for the beginning of the partition.
         after: Option<Key>,
+        /// The last key of the range; None for the end of the partition.
+        until: Option<Key>,
+        /// Objects that the sender has. They are hashed with the seed of its life.
+        have: Vec<ObjectHash>,
     },
     /// The answer to a [`Pull`](Self::Pull).
     Page {
@@ -127,6 +132,24 @@ pub enum Message {
         op: OpId,
         /// Objects in key order, or the reason why there are none to give.
         outcome: Result<Page, Refusal>,
+    },
+    /// Anti-entropy, when the log does not reach back: which of these ranges are equal?
+    Compare {
+        /// The request. Hashes are made with the seed of the life in it.
+        op: OpId,
+        /// The partition.
+        partition: Partition,
+        /// The key that the first range begins after; None for the beginning of the partition.
+        after: Option<Key>,
+        /// Ranges that follow each other.
+        spans: Vec<Span>,
+    },
+    /// The answer to a [`Compare`](Self::Compare).
+    Compared {
+        /// The request.
+        op: OpId,
+        /// What is equal, or the reason why that cannot be told.
+        outcome: Result<Compared, Refusal>,
     },
     /// To a replica: which keys do you hold?
     List {
@@ -484,10 +507,30 @@ pub struct Page {
     pub clock: Clock,
     /// Whether the giver is complete.
     pub complete: bool,
-    /// Every object whose key lies after the one asked for, up to `end`.
+    /// Every object whose key lies after the one asked for, up to `end`, but for those in `same`.
     pub objects: BTreeMap<Key, Object>,
-    /// The key up to which this page is exhaustive; None when it reaches the end of the partition.
+    /// Places in what the asker has of objects that are the same here and were left out.
+    pub same: Vec<u32>,
+    /// The key up to which this page is exhaustive; None when it reaches the end of the range.
     pub end: Option<Key>,
+}
+
+/// A range of keys to be compared: it begins after the end of the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its last key; None for the end of the partition.
+    pub end: Option<Key>,
+    /// The fingerprint and the number of the sender's objects in it; None when it is not to be compared.
+    pub sum: Option<(Fingerprint, u32)>,
+}
+
+/// How ranges compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// What the giver had seen before it read anything.
+    pub clock: Clock,
+    /// Places of the ranges that are equal. Of the others nothing is known.
+    pub equal: Vec<u32>,
 }
 
 /// Keys that hold a value.

@@ -140,6 +140,16 @@ moments! {
     ExpiredDeleted "A value that has expired is deleted.",
     ExpiryTakenOver "A value that has expired is deleted by another node than the first one.",
     ExpiryAwaited "A value has expired, and another node is to delete it.",
+    RangesEqual "All ranges of a comparison are equal.",
+    RangesDiffer "Some ranges of a comparison are equal and others differ.",
+    ComparedRefused "A peer does not compare.",
+    ComparedUnknown "A row that cannot be read stands in a range that is compared.",
+    ComparedWhileWritten "A key that is being written lies in a range that is compared.",
+    SeveralWindows "A node's own keys of a partition take more than one window.",
+    SameLeftOut "An object that the asker has is left out of a page.",
+    TransferPaused "A transfer waits because it was faster than it may be.",
+    GiverOutdated "A peer that knows no ranges gives a page instead of comparing.",
+    LogCut "Log rows are dropped although a peer lacks them.",
 }
 
 /// The moments that a node, or a campaign, has reached.

@@ -29,7 +29,7 @@ use crate::key::{Key, Partition};
 use crate::layout::active::{Layouts, View};
 use crate::layout::{Change, Layout, Member};
 use crate::list::Lists;
-use crate::message::{self, Failure, Message, Probed, Progress, Refusal, Terms};
+use crate::message::{self, Compared, Failure, Message, Page, Probed, Progress, Refusal, Terms};
 #[cfg(feature = "simulation")]
 use crate::moment::Moments;
 use crate::note::Note;
@@ -604,8 +604,8 @@ impl Node {
                 let cx = &mut with_cx!(self, now, fx);
                 match owner {
                     Owner::List(n) => self.lists.on_scan(cx, &self.peers, n, outcome),
-                    Owner::Gather { to, n } => self.sync.on_page_keys(cx, to, n, outcome),
-                    Owner::Walk { peer, n } => self.sync.on_compared(cx, peer, n, outcome),
+                    Owner::Gather { to, n } => self.sync.on_gather_rows(cx, to, n, outcome),
+                    Owner::Walk { peer, n } => self.sync.on_own_rows(cx, peer, n, outcome),
                     Owner::Sweep => self.sweep.on_scan(cx, outcome),
                     Owner::Patrol => self.patrol.on_scan(cx, outcome),
                     Owner::Expiry(partition) => self.expiry.on_scan(cx, &self.peers, partition, outcome),
@@ -1069,10 +1069,14 @@ impl Node {
                 let waiter = Waiter::Salvage { to: from, op, key: key.clone(), clock, complete };
                 cx.access(key, waiter, Task::Load);
             }
-            Message::Pull { op, partition, after } => {
-                self.sync.on_pull(cx, from, op, partition, after.as_ref())
+            Message::Pull { op, partition, after, until, have } => {
+                self.sync.on_pull(cx, from, op, partition, (after, until), have);
             }
             Message::Page { op, outcome } => self.sync.on_page(cx, from, op, outcome),
+            Message::Compare { op, partition, after, spans } => {
+                self.sync.on_compare(cx, from, op, partition, after, spans);
+            }
+            Message::Compared { op, outcome } => self.sync.on_compared(cx, from, op, outcome),
             Message::List { op, first, last, after, limit } => {
                 self.lists.on_list(cx, &self.peers, from, op, (first, after, last), limit);
             }
@@ -1134,10 +1138,13 @@ impl Node {
         let (partition, clock) = match message {
             Message::Ask { partition, clock, .. } => (*partition, clock),
             Message::Give { given, .. } => (given.partition, &given.clock),
-            // A page does not name its partition, and the numbers of an earlier life stood for other ones.
-            Message::Page { op, outcome: Ok(page) } if op.origin == self.life => {
+            // Pages do not name their partition, and the numbers of an earlier life stood for other ones.
+            Message::Page { op, outcome: Ok(Page { clock, .. }) }
+            | Message::Compared { op, outcome: Ok(Compared { clock, .. }) }
+                if op.origin == self.life =>
+            {
                 match self.sync.pulling(op.n) {
-                    Some(partition) => (partition, &page.clock),
+                    Some(partition) => (partition, clock),
                     None => return false,
                 }
             }
@@ -1170,6 +1177,7 @@ fn request(message: &Message) -> Option<OpId> {
         | Message::Probe { op, .. }
         | Message::Ask { op, .. }
         | Message::Pull { op, .. }
+        | Message::Compare { op, .. }
         | Message::List { op, .. }
         | Message::Salvage { op, .. }
         | Message::Prepare { op, .. }
@@ -1183,6 +1191,7 @@ fn request(message: &Message) -> Option<OpId> {
         | Message::Probed { .. }
         | Message::Give { .. }
         | Message::Page { .. }
+        | Message::Compared { .. }
         | Message::Listed { .. }
         | Message::Hail { .. }
         | Message::Gossip { .. }
@@ -1204,6 +1213,7 @@ fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> b
             cx.send(to, Message::Fetched { op, outcome: Err(refusal) })
         }
         Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),
+        Message::Compare { op, .. } => cx.send(to, Message::Compared { op, outcome: Err(refusal) }),
         Message::List { op, .. } => cx.send(to, Message::Listed { op, outcome: Err(refusal) }),
         // Nobody need wait for its time to run out to learn that clocks cannot be compared.
         Message::Probe { op, .. } if refusal == Refusal::NotAMember => {
@@ -1213,7 +1223,7 @@ fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> b
         // Votes and the like have refusals of their own, and are small; a fenced node casts none.
         Message::Prepare { .. } | Message::Accept { .. } => return refusal == Refusal::Fenced,
         // A fenced node takes nothing over from anybody.
-        Message::Give { .. } | Message::Page { .. } | Message::Probed { .. } => {
+        Message::Give { .. } | Message::Page { .. } | Message::Compared { .. } | Message::Probed { .. } => {
             return refusal == Refusal::Fenced;
         }
         _ => return false,

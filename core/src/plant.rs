@@ -185,6 +185,12 @@ plants! {
         "our own: a name is used before what it stands for is safe",
     MendedByFirst "mended-by-first" "A damaged row is mended with the first answer that comes, whatever its giver has seen."
         "a usual one: any copy is taken for a good copy",
+    RangesCompareKeys "ranges-compare-keys" "The fingerprint of a range leaves out what its keys hold: an old value passes for the new one."
+        "a usual one: a file that is there is taken for the same file",
+    TailNotCompared "tail-not-compared" "The last range ends with the asker's last key: what the giver has beyond it never comes, and is claimed."
+        "a usual one: a range that should have no end",
+    LogCutKeepsFloor "log-cut-keeps-floor" "Dropping log rows that a peer lacks does not raise the floor: that peer is told that nothing is missing."
+        "our own: a truncated log that does not know it",
 }
 
 /// The planted bugs that are switched on for a node.

@@ -4,7 +4,7 @@
 //! log row lands in one atomic write with the object that the dot changed, so clock and data cannot part. A
 //! checkpoint lands in one write with the removal of the log rows that it makes superfluous.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -44,6 +44,8 @@ pub struct Replica {
     burnt: BTreeSet<Dot>,
     /// The actors that its objects at rest name by number.
     pub actors: Actors,
+    /// Rows of the log that lay beyond gaps of the clock when it was last cut.
+    beyond_gaps: usize,
     /// Whether this replica may answer reads: it has been complete once and has not lost its data since.
     pub complete: bool,
     /// Peers that it has caught up with since it was empty, and whether each was itself complete.
@@ -59,8 +61,6 @@ pub struct Replica {
     pub checkpointing: bool,
     /// What that checkpoint will claim.
     pub claiming: Option<Clock>,
-    /// Dots in writes that are on their way to disk.
-    pub writing: BTreeSet<Dot>,
     /// Whether it is about to be dropped, and takes nothing in.
     pub is_retiring: bool,
     /// What this replica still has to do before it has all that the newest layout asks for.
@@ -69,6 +69,8 @@ pub struct Replica {
     pub next_expiry: Option<u64>,
     /// Damaged rows that have been written anew since the start, or are about to be.
     pub mends: u64,
+    /// Dots in writes that are on their way to disk, and their keys.
+    pub writing: BTreeMap<Dot, Key>,
     /// Whether it has lost what it once had, and the disk still says that it is complete: no checkpoint that says
     /// otherwise has landed, or is on its way.
     pub lapsed: bool,
@@ -197,7 +199,19 @@ impl Replica {
     pub fn is_overtaken(&self, own: &Clock, clock: &Clock) -> bool {
         let gained = self.clock.missing_from(own);
         let covers = |&(actor, first, last): &_| clock.as_context().has_any(actor, first, last);
-        gained.iter().any(covers) || self.writing.iter().any(|&dot| clock.has(dot))
+        gained.iter().any(covers) || self.writing.keys().any(|&dot| clock.has(dot))
+    }
+
+    /// Keys after `after`, up to and with `until`, that are being written with dots of their own.
+    pub fn writing_within<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        until: Option<&'a Key>,
+    ) -> impl Iterator<Item = &'a Key> {
+        let is_within = move |key: &&Key| {
+            after.is_none_or(|after| *key > after) && until.is_none_or(|until| *key <= until)
+        };
+        self.writing.values().filter(is_within)
     }
 
     /// An object read from disk, with what the clock implies.
@@ -334,6 +348,41 @@ impl Replica {
             }
         }
         (dots, floor)
+    }
+
+    /// Whether the log has so many more rows than `rows_max` that it is worth cutting. Rows beyond gaps do not count.
+    #[must_use]
+    pub fn is_log_long(&self, rows_max: usize) -> bool {
+        self.log.len() > rows_max + rows_max / 16 + self.beyond_gaps
+    }
+
+    /// Log rows that are too many when `rows_max` may stay beside those of `dropped`: always one of the actor that has
+    /// most left, and of these the oldest. Dropping them raises `floor`: it tells peers that lack them that the log does
+    /// not reach. What lies beyond a gap stays: a peer without it gets it by the log or never, as a transfer of the whole
+    /// partition claims bases only.
+    #[must_use]
+    pub fn excess(&mut self, dropped: &[Dot], rows_max: usize, floor: &mut BTreeMap<Life, u64>) -> Vec<Dot> {
+        let is_dropped: BTreeSet<&Dot> = dropped.iter().collect();
+        let mut left: BTreeMap<Life, VecDeque<Dot>> = BTreeMap::new();
+        self.beyond_gaps = 0;
+        for &dot in self.log.keys().filter(|dot| !is_dropped.contains(dot)) {
+            if dot.n <= self.clock.as_context().base(dot.actor) {
+                left.entry(dot.actor).or_default().push_back(dot);
+            } else {
+                self.beyond_gaps += 1;
+            }
+        }
+        let mut rows: usize = left.values().map(VecDeque::len).sum();
+        let mut excess = Vec::new();
+        while rows > rows_max {
+            let Some(longest) = left.values_mut().max_by_key(|dots| dots.len()) else { break };
+            let Some(dot) = longest.pop_front() else { break };
+            let lowest = floor.entry(dot.actor).or_default();
+            *lowest = dot.n.max(*lowest);
+            excess.push(dot);
+            rows -= 1;
+        }
+        excess
     }
 
     /// The log rows of `dots` are being dropped.

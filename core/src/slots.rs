@@ -264,6 +264,7 @@ impl Slots {
                 let object = replica.fill(writing.object);
                 sweep::note(cx, partition, key, &writing.at_rest);
                 cx.shared.life_stored |= writing.dots.iter().any(|dot| dot.actor == life);
+                cx.cut_log(partition);
                 for (waiter, answer) in writing.answers {
                     cx.done(waiter, answer);
                 }
@@ -333,7 +334,7 @@ impl Slots {
             rows.push(stored::life_row(cx.life, false));
         }
         rows.extend(stored::actor_rows(partition, &replica.actors));
-        replica.writing.extend(&batch.dots);
+        replica.writing.extend(batch.dots.iter().map(|&dot| (dot, key.clone())));
         let actors = replica.actors.len();
         if planted!(cx.shared.plants, ActorCountedEarly) {
             replica.actors.landed(actors);

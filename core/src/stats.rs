@@ -37,12 +37,22 @@ pub struct Stats {
     pub sync_equal: u64,
     /// Rounds of anti-entropy that found clocks different.
     pub sync_differ: u64,
-    /// Objects received by anti-entropy.
+    /// Objects received by anti-entropy that a log named.
     pub sync_objects: u64,
     /// Pages received in transfers of whole partitions.
     pub sync_pages: u64,
-    /// Log rows dropped because every replica has them.
+    /// Ranges of keys that peers were asked to compare.
+    pub sync_ranges: u64,
+    /// Objects received in transfers of whole partitions.
+    pub sync_pulled: u64,
+    /// Objects of this node's that transfers of whole partitions found equal, and did not move.
+    pub sync_same: u64,
+    /// Bytes of objects given to peers by anti-entropy.
+    pub sync_bytes_given: u64,
+    /// Log rows dropped because every replica has them, or because there were too many.
     pub log_dropped: u64,
+    /// Log rows dropped although a replica may lack them, because there were too many.
+    pub log_cut: u64,
     /// Objects at rest stripped after their clocks had risen.
     pub stripped: u64,
     /// Rows that did not match their checksum.
@@ -70,7 +80,7 @@ pub struct Stats {
 impl Stats {
     /// Every counter with its name, for reports.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 31] {
+    pub fn named(&self) -> [(&'static str, u64); 36] {
         [
             ("gets", self.gets),
             ("puts", self.puts),
@@ -91,7 +101,12 @@ impl Stats {
             ("sync_differ", self.sync_differ),
             ("sync_objects", self.sync_objects),
             ("sync_pages", self.sync_pages),
+            ("sync_ranges", self.sync_ranges),
+            ("sync_pulled", self.sync_pulled),
+            ("sync_same", self.sync_same),
+            ("sync_bytes_given", self.sync_bytes_given),
             ("log_dropped", self.log_dropped),
+            ("log_cut", self.log_cut),
             ("stripped", self.stripped),
             ("damaged", self.damaged),
             ("scrubbed", self.scrubbed),

@@ -201,6 +201,15 @@ pub fn objects_between(first: Partition, after: Option<&Key>, last: Partition) -
     (from, to)
 }
 
+/// The bounds of a scan over the objects of `partition` after the key `after`, up to and with `until` or to the end.
+#[must_use]
+pub fn objects_within(partition: Partition, after: Option<&Key>, until: Option<&Key>) -> (RowKey, RowKey) {
+    let (from, end) = objects_between(partition, after, partition);
+    // No key lies between one and the same with a zero behind it.
+    let to = until.map_or(end, |key| row_key(OBJECT, partition, &[&key.0[..], &[0]].concat()));
+    (from, to)
+}
+
 /// The row that says that `dot` changed `key`.
 #[must_use]
 pub fn log_row(partition: Partition, dot: Dot, key: &Key) -> Row {

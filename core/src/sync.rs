@@ -3,7 +3,9 @@
 //! A round with a peer opens with one number for all clocks that both hold; when it matches, nothing else is said.
 //! Otherwise the partitions whose clocks differ are walked one at a time: this node says what it has seen, the peer
 //! gives the objects that the missing dots have changed, found through its log. When the log does not reach back
-//! far enough, every object of the partition is pulled, page by page.
+//! far enough, the whole partition is gone over by ranges of keys (`ranges`): what is equal stays where it is, and the
+//! rest is pulled, page by page. So a transfer costs what differs, and one that was interrupted goes on where it
+//! stopped, because what has come is equal by then. All of it keeps to a pace (`pace`).
 //!
 //! What may be taken over from a peer's clock, and when, decides whether data is safe here. A dot that the peer has and
 //! this node lacks is either in the peer's log, and its object comes with the answer; or below the log's floor, and the
@@ -11,22 +13,27 @@
 //! need come. So the peer's clock may be taken over once an answer that reaches, and holds everything, is on disk. A
 //! checkpoint of its own puts that on record.
 //!
-//! After a whole partition it is the bases of the clock that the peer had before the first page; what lies beyond gaps
-//! is asked for again, and the log names it. Pages name no removals: a key that stands on none of them has lost what
-//! those bases cover. So nothing that they cover may come in by another way once its place has been compared:
+//! After a whole partition it is the bases of the clock that the peer had before the first range was compared; what
+//! lies beyond gaps is asked for again, and the log names it. A range that is equal is as good as one that was pulled:
+//! a dot below those bases is visible on both sides, or was removed at the peer (`fingerprint`). Pages and fingerprints
+//! name no removals: a key that stands on no page, and counts in no fingerprint, has lost what those bases cover. So
+//! nothing that they cover may come in by another way once this node has begun to read its own keys:
 //!
 //! 1. Nobody else's pages are being written meanwhile: a partition is pulled by one walk at a time (`Sync::pull`).
-//! 2. All other joins claim what they bring. When one has landed since the first page, or is on its way to disk, the
-//!    pull is given up ([`Replica::is_overtaken`](crate::replica::Replica::is_overtaken)). So it is when a damaged row was
-//!    mended: what a page had brought may have gone with it.
+//! 2. All other joins claim what they bring. When one has landed since then, or is on its way to disk, the pull is given
+//!    up ([`Replica::is_overtaken`](crate::replica::Replica::is_overtaken)). So it is when a damaged row was mended: what a
+//!    page had brought, or a fingerprint had counted, may have gone with it.
 //! 3. From that decision until the checkpoint has landed or failed, joins of dots that it claims are refused
 //!    ([`Replica::is_claiming`](crate::replica::Replica::is_claiming)).
 //!
-//! Writes land in order, so a crash in between leaves all of this or none. After an answer that reaches no such care is
-//! needed: it names the key of every dot that it claims, and the key's slot has put the removal behind the dot or before.
+//! Writes land in order, so a crash in between leaves all of this or none. What the giver shows must be as safe: what it
+//! has handed to its disk can be seen before it would survive a crash, and what that removed would then come back. So a
+//! key that is being written is read through its slot, and its range is not equal. After an answer that reaches no such
+//! care is needed: it names the key of every dot that it claims, and the key's slot has put the removal behind the dot
+//! or before.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque, btree_map};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -34,14 +41,18 @@ use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::causal::{Clock, Context, Dot};
-use crate::cx::{Answer, CheckpointWrite, Cx, Join, Owner, Task, Waiter};
+use crate::config::Config;
+use crate::cx::{Answer, CheckpointWrite, Cx, Join, Owner, Step, Task, Waiter};
 use crate::effect::Class;
+use crate::fingerprint::{ObjectHash, Seed};
 use crate::id::{NodeId, OpId};
 use crate::key::{Key, Partition};
 use crate::kind::Object;
 use crate::layout::active::View;
-use crate::message::{Given, GivenObject, Message, Page, Probed, Refusal};
+use crate::message::{Compared, Given, GivenObject, Message, Page, Probed, Refusal, Span};
 use crate::note::Note;
+use crate::pace::{OBJECT_BYTES_MIN, Pace};
+use crate::ranges::{Comparison, Next, Shown, Transfer};
 use crate::replica::Barrier;
 use crate::stored::{self, Row};
 use crate::sweep;
@@ -51,8 +62,11 @@ use crate::timers::Timer;
 /// Bytes that one number of a context takes in a frame, at most.
 const CONTEXT_ENTRY_BYTES: usize = 26;
 
-/// Bytes of a page's rows, of which only the keys are used.
+/// Bytes of rows that are read at a time to be compared.
 const SCAN_BYTES: usize = 4 << 20;
+
+/// Rows that a giver reads at a time to compare them.
+const SCAN_ROWS: usize = 1_024;
 
 /// A round of this node's with one peer, and when it must next be looked at.
 #[derive(Debug)]
@@ -90,10 +104,14 @@ enum WalkStep {
     Asking,
     /// Objects are being written; what they came with follows when all are.
     Joining { left: usize, refused: bool, then: Then },
-    /// A page of the whole partition has been asked for.
-    Pulling { after: Option<Key>, whole: Option<Whole> },
-    /// This node's own keys are being read, to be compared with the page.
-    Comparing { page: Box<Page>, whole: Whole, from: Option<Key>, absent: Vec<Key> },
+    /// This node's own objects are being read.
+    Reading(Box<Whole>),
+    /// Which ranges are equal?
+    Comparing(Box<Whole>),
+    /// A page of a range has been asked for.
+    Pulling(Box<Whole>),
+    /// More has come than the pace allows; this follows when the time has come.
+    Pausing(Goal),
     /// Another checkpoint of the partition is on its way to disk; this one follows.
     Waiting(Box<TakeOver>),
     /// What was taken over is being written.
@@ -106,19 +124,31 @@ enum WalkStep {
 enum Then {
     /// The giver's clock, and how much of what it covers the message carried.
     Given { clock: Clock, complete: bool, reaches: bool, more: bool, progress: bool },
-    /// The next page, or the end.
-    Paged { end: Option<Key>, whole: Whole },
+    /// The next page or range, or the end.
+    Paged(Box<Whole>),
 }
 
-/// What the pages of a whole partition amount to.
-#[derive(Clone, Debug)]
+/// What a walk is to do next.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+enum Goal {
+    /// To ask what is missing.
+    Ask,
+    /// To go on with a whole partition.
+    Whole(Box<Whole>),
+}
+
+/// A whole partition, range by range.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
 struct Whole {
-    /// What the giver had seen before the first page: all of it is in all pages together.
+    /// What the giver had seen before anything was compared: all of it is in all ranges together.
     clock: Clock,
     /// What this node had seen then.
     own: Clock,
     /// How many of its damaged rows had been mended then.
     mends: u64,
+    transfer: Transfer,
 }
 
 /// What may be taken over from a peer.
@@ -160,18 +190,27 @@ struct Gather {
 #[cfg_attr(feature = "simulation", derive(Clone))]
 enum Gathering {
     Given { reaches: bool, more: bool },
-    Page { end: Option<Key> },
+    Page { after: Option<Key>, until: Option<Key>, have: Vec<ObjectHash>, end: Option<Key> },
+    Compared(Box<Comparison>),
 }
 
 impl WalkStep {
-    /// Whether pages of a whole partition are coming, or have come and are not taken over.
+    /// Whether a whole partition is being gone over, or has been and is not taken over.
     const fn is_pull(&self) -> bool {
         match self {
-            Self::Pulling { .. } | Self::Comparing { .. } => true,
-            Self::Joining { then, .. } => matches!(then, Then::Paged { .. }),
+            Self::Reading(_) | Self::Comparing(_) | Self::Pulling(_) => true,
+            Self::Pausing(goal) => matches!(goal, Goal::Whole(_)),
+            Self::Joining { then, .. } => matches!(then, Then::Paged(_)),
             Self::Waiting(what) => matches!(what.by, By::Pages { .. }),
             Self::Asking | Self::Checkpointing => false,
         }
+    }
+}
+
+impl Whole {
+    /// The key up to which all is done, in words.
+    fn place(&self) -> String {
+        self.transfer.done().map_or_else(|| "the beginning".to_string(), |key| format!("{key:?}"))
     }
 }
 
@@ -184,9 +223,10 @@ impl Round {
         let step = match &walk.step {
             WalkStep::Asking => "asking".to_string(),
             WalkStep::Joining { left, .. } => format!("joining, {left} objects to go"),
-            WalkStep::Pulling { after: None, .. } => "pulling the first page".to_string(),
-            WalkStep::Pulling { after: Some(key), .. } => format!("pulling what follows {key:?}"),
-            WalkStep::Comparing { .. } => "comparing a page".to_string(),
+            WalkStep::Reading(whole) => format!("reading what follows {}", whole.place()),
+            WalkStep::Comparing(whole) => format!("comparing what follows {}", whole.place()),
+            WalkStep::Pulling(whole) => format!("pulling what follows {}", whole.place()),
+            WalkStep::Pausing(_) => "keeping to its pace".to_string(),
             WalkStep::Waiting(_) => "waiting for another checkpoint".to_string(),
             WalkStep::Checkpointing => "writing a checkpoint".to_string(),
         };
@@ -206,6 +246,7 @@ pub(crate) struct Sync {
     alone: Vec<Partition>,
     /// Objects of a page that are still to be written, by the number of its request, whether or not its walk goes on.
     pages: BTreeMap<u64, (Partition, usize)>,
+    pace: Pace,
 }
 
 impl Sync {
@@ -319,6 +360,14 @@ impl Sync {
         let Some(round) = self.rounds.get_mut(&peer) else {
             return;
         };
+        if let Stage::Walking { walk, .. } = &mut round.stage
+            && matches!(walk.step, WalkStep::Pausing(_))
+        {
+            let WalkStep::Pausing(goal) = core::mem::replace(&mut walk.step, WalkStep::Asking) else {
+                unreachable!("just matched")
+            };
+            return self.go_on(cx, peer, goal);
+        }
         if !matches!(round.stage, Stage::Resting) {
             sometimes!(cx.shared.moments, RoundHung);
             // Whatever hangs may still be carried out: nothing of it is undone, and nothing is lost by asking again.
@@ -344,9 +393,14 @@ impl Sync {
 
     /// The present step of the round with `peer` has a request's time from now on.
     fn await_step(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        self.await_until(cx, peer, cx.now.mono.after(cx.config.timeout));
+    }
+
+    /// The round with `peer` is looked at again at that moment.
+    fn await_until(&mut self, cx: &mut Cx<'_>, peer: NodeId, at: Mono) {
         let round = self.rounds.get_mut(&peer).expect("a round is only awaited where one is");
         cx.shared.timers.cancel(round.at, Timer::Sync(peer));
-        round.at = cx.now.mono.after(cx.config.timeout);
+        round.at = at;
         cx.shared.timers.set(round.at, Timer::Sync(peer));
     }
 
@@ -436,9 +490,29 @@ impl Sync {
         let Some(partition) = queue.pop_front() else {
             return self.rest(cx, peer);
         };
-        let walk = ask(cx, peer, partition);
+        let walk = Walk { n: cx.next_op(), partition, step: WalkStep::Asking };
         self.rounds.get_mut(&peer).expect("a round is walked").stage = Stage::Walking { queue, walk };
-        self.await_step(cx, peer);
+        self.go_on(cx, peer, Goal::Ask);
+    }
+
+    /// Does what a walk is to do next, once the pace allows it.
+    fn go_on(&mut self, cx: &mut Cx<'_>, peer: NodeId, goal: Goal) {
+        let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage)
+        else {
+            return;
+        };
+        if let Some(at) = self.pace.pause(cx.now.mono) {
+            sometimes!(cx.shared.moments, TransferPaused);
+            *walk = Walk { n: cx.next_op(), partition: walk.partition, step: WalkStep::Pausing(goal) };
+            return self.await_until(cx, peer, at);
+        }
+        match goal {
+            Goal::Ask => {
+                *walk = ask(cx, peer, walk.partition);
+                self.await_step(cx, peer);
+            }
+            Goal::Whole(whole) => self.transfer(cx, peer, whole),
+        }
     }
 
     /// The present partition is done with, well or not.
@@ -474,6 +548,7 @@ impl Sync {
         let Given { clock, complete, reaches, more, objects, .. } = given;
         let progress = !objects.is_empty();
         cx.shared.stats.sync_objects += objects.len() as u64;
+        self.spend(cx, objects.iter().map(|given| (&given.key, &given.object)));
         let then = Then::Given { clock, complete, reaches, more, progress };
         let joins =
             objects.into_iter().map(|given| (given.key, given.object, given.dots, Join::Delta)).collect();
@@ -491,7 +566,7 @@ impl Sync {
     ) {
         let Some(walk) = self.walk(peer, n) else { return };
         let (left, partition) = (joins.len(), walk.partition);
-        let is_page = matches!(then, Then::Paged { .. });
+        let is_page = matches!(then, Then::Paged(_));
         walk.step = WalkStep::Joining { left, refused: false, then };
         for (key, object, dots, why) in joins {
             if cx.layout.partition(&key) == partition {
@@ -549,32 +624,15 @@ impl Sync {
                 if is_all {
                     self.take_over(cx, peer, n, TakeOver { clock, by: By::Log { complete } });
                 } else if !more {
-                    self.pull(cx, peer, None, None);
+                    self.pull(cx, peer, clock);
                 } else if progress {
-                    self.ask_again(cx, peer, partition);
+                    self.go_on(cx, peer, Goal::Ask);
                 } else {
                     self.next_partition(cx, peer);
                 }
             }
-            Then::Paged { end: Some(end), whole } => {
-                sometimes!(cx.shared.moments, SeveralPages);
-                self.pull(cx, peer, Some(end), Some(whole));
-            }
-            Then::Paged { end: None, whole: Whole { clock, own, mends } } => {
-                // A gap may have been filled between the first page's clock and its keys, and what lay beyond it have
-                // lost its row: only below the bases does "on no page" mean "removed".
-                let by = By::Pages { own, mends };
-                self.take_over(cx, peer, n, TakeOver { clock: clock.without_cloud(), by });
-            }
+            Then::Paged(whole) => self.go_on(cx, peer, Goal::Whole(whole)),
         }
-    }
-
-    fn ask_again(&mut self, cx: &mut Cx<'_>, peer: NodeId, partition: Partition) {
-        let again = ask(cx, peer, partition);
-        if let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage) {
-            *walk = again;
-        }
-        self.await_step(cx, peer);
     }
 
     /// Takes over what may be taken of the peer's clock, now that the objects are on disk.
@@ -598,8 +656,8 @@ impl Sync {
         if let By::Pages { own, .. } = &by
             && replica.is_overtaken(own, &clock)
         {
-            // What came in may have been removed at the giver before the first page: no page said so, and the clock
-            // must not either.
+            // What came in may have been removed at the giver before the first range was compared: nothing said so, and
+            // the clock must not either.
             sometimes!(cx.shared.moments, PullOvertaken);
             return self.next_partition(cx, peer);
         }
@@ -670,7 +728,7 @@ impl Sync {
             && self.walk(peer, n).is_some()
         {
             if is_on_disk && write.caught.is_none() {
-                self.ask_again(cx, peer, write.partition);
+                self.go_on(cx, peer, Goal::Ask);
             } else {
                 self.next_partition(cx, peer);
             }
@@ -700,19 +758,58 @@ impl Sync {
 
     // --- A whole partition -----------------------------------------------------------------------------------------
 
-    /// Asks for the next page of the whole partition; for the first only if nobody else's pages can come between.
-    fn pull(&mut self, cx: &mut Cx<'_>, peer: NodeId, after: Option<Key>, whole: Option<Whole>) {
-        if whole.is_none() && self.is_pulled(peer) {
+    /// Begins to go over the whole partition, of which the giver has seen `clock`, if nobody else's pages can come between.
+    fn pull(&mut self, cx: &mut Cx<'_>, peer: NodeId, clock: Clock) {
+        let Some(Stage::Walking { walk, .. }) = self.rounds.get(&peer).map(|round| &round.stage) else {
+            return;
+        };
+        if self.is_pulled(peer) {
             sometimes!(cx.shared.moments, PullWaits);
             return self.next_partition(cx, peer);
         }
-        let n = cx.next_op();
-        let op = cx.op(n);
-        if let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage) {
-            cx.send(peer, Message::Pull { op, partition: walk.partition, after: after.clone() });
-            *walk = Walk { n, partition: walk.partition, step: WalkStep::Pulling { after, whole } };
+        let replica = &cx.shared.replicas[&walk.partition];
+        let (own, mends) = (replica.clock().clone(), replica.mends);
+        let transfer = Transfer::new(Seed::of(cx.life), &cx.config.limits);
+        self.go_on(cx, peer, Goal::Whole(Box::new(Whole { clock, own, mends, transfer })));
+    }
+
+    /// Takes the next step over the whole partition.
+    fn transfer(&mut self, cx: &mut Cx<'_>, peer: NodeId, mut whole: Box<Whole>) {
+        let Some(Stage::Walking { walk, .. }) = self.rounds.get_mut(&peer).map(|round| &mut round.stage)
+        else {
+            return;
+        };
+        walk.n = cx.next_op();
+        let (n, op, partition) = (walk.n, cx.op(walk.n), walk.partition);
+        match whole.transfer.next() {
+            Next::Read { after } => {
+                sometimes!(cx.shared.moments, SeveralWindows, after.is_some());
+                walk.step = WalkStep::Reading(whole);
+                let bounds = stored::objects_within(partition, after.as_ref(), None);
+                cx.scan(Owner::Walk { peer, n }, bounds, cx.config.limits.window_keys, SCAN_BYTES);
+            }
+            Next::Compare { after, spans } => {
+                walk.step = WalkStep::Comparing(whole);
+                cx.send(peer, Message::Compare { op, partition, after, spans });
+            }
+            Next::Pull { after, until, have } => {
+                walk.step = WalkStep::Pulling(whole);
+                cx.send(peer, Message::Pull { op, partition, after, until, have });
+            }
+            Next::Rest => return self.take_whole_over(cx, peer, *whole),
         }
         self.await_step(cx, peer);
+    }
+
+    /// The whole partition has been gone over.
+    fn take_whole_over(&mut self, cx: &mut Cx<'_>, peer: NodeId, whole: Whole) {
+        let Some(Stage::Walking { walk, .. }) = self.rounds.get(&peer).map(|round| &round.stage) else {
+            return;
+        };
+        let (n, Whole { clock, own, mends, .. }) = (walk.n, whole);
+        // A gap may have been filled between the giver's clock and its keys, and what lay beyond it have lost its row:
+        // only below the bases does "not there" mean "removed".
+        self.take_over(cx, peer, n, TakeOver { clock: clock.without_cloud(), by: By::Pages { own, mends } });
     }
 
     /// Whether another walk is pulling the partition that the walk with `peer` is at, or has left objects of pages that
@@ -732,6 +829,73 @@ impl Sync {
         self.rounds.iter().any(pulls) || self.pages.values().any(|(at, _)| at == partition)
     }
 
+    /// This node's own objects have been read.
+    pub(crate) fn on_own_rows(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeId,
+        n: u64,
+        outcome: Result<(Vec<Row>, bool), String>,
+    ) {
+        let Some(WalkStep::Reading(mut whole)) =
+            self.step(peer, n, |step| matches!(step, WalkStep::Reading(_)))
+        else {
+            return;
+        };
+        let (rows, mut more) = match outcome {
+            Ok((rows, more)) if !more || !rows.is_empty() => (rows, more),
+            Ok(_) => return self.next_partition(cx, peer),
+            Err(reason) => {
+                cx.note(Note::ScanFailed { reason });
+                return self.next_partition(cx, peer);
+            }
+        };
+        if planted!(cx.shared.plants, TailNotCompared)
+            && (!rows.is_empty() || whole.transfer.done().is_some())
+        {
+            more = true;
+            if rows.is_empty() {
+                return self.take_whole_over(cx, peer, *whole);
+            }
+        }
+        let bytes: usize = rows.iter().map(row_bytes).sum();
+        self.pace.spend(cx.now.mono, bytes as u64, cx.config.sync_bytes_per_s);
+        let rows = shown(cx, whole.transfer.seed(), &rows);
+        whole.transfer.on_read(rows, more);
+        self.go_on(cx, peer, Goal::Whole(whole));
+    }
+
+    /// The peer has compared, or refuses to.
+    pub(crate) fn on_compared(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: OpId,
+        outcome: Result<Compared, Refusal>,
+    ) {
+        if !cx.has_asked(op) {
+            return;
+        }
+        let is_awaited = |step: &WalkStep| matches!(step, WalkStep::Comparing(_));
+        let Some(WalkStep::Comparing(mut whole)) = self.step(from, op.n, is_awaited) else {
+            return;
+        };
+        let Ok(Compared { clock, equal }) = outcome else {
+            sometimes!(cx.shared.moments, ComparedRefused);
+            return self.next_partition(cx, from);
+        };
+        if has_lost(&whole, &clock) {
+            sometimes!(cx.shared.moments, GiverLost);
+            return self.next_partition(cx, from);
+        }
+        let verdict = whole.transfer.on_compared(&equal);
+        sometimes!(cx.shared.moments, RangesEqual, verdict.unequal == 0);
+        sometimes!(cx.shared.moments, RangesDiffer, (1..verdict.ranges).contains(&verdict.unequal));
+        cx.shared.stats.sync_ranges += verdict.ranges;
+        cx.shared.stats.sync_same += verdict.equal;
+        self.go_on(cx, from, Goal::Whole(whole));
+    }
+
     /// The peer gives a page, or refuses to.
     pub(crate) fn on_page(
         &mut self,
@@ -743,91 +907,55 @@ impl Sync {
         if !cx.has_asked(op) {
             return;
         }
-        let Some(walk) = self.walk(from, op.n) else { return };
-        let WalkStep::Pulling { after, whole } = &mut walk.step else {
-            return;
+        let is_awaited = |step: &WalkStep| matches!(step, WalkStep::Pulling(_) | WalkStep::Comparing(_));
+        let mut whole = match self.step(from, op.n, is_awaited) {
+            Some(WalkStep::Pulling(whole)) => whole,
+            Some(WalkStep::Comparing(mut whole)) => {
+                sometimes!(cx.shared.moments, GiverOutdated);
+                whole.transfer.on_uncompared();
+                whole
+            }
+            _ => return,
         };
-        let Ok(page) = outcome else {
+        let Ok(Page { clock, objects, same, end, .. }) = outcome else {
             sometimes!(cx.shared.moments, PageRefused);
             return self.next_partition(cx, from);
         };
-        let (after, earlier) = (after.take(), whole.take());
-        let partition = walk.partition;
-        let whole = match earlier {
-            // A giver that knows less than before the first page has lost its data in between, and would seem to have
-            // seen the rest removed.
-            Some(whole) if !whole.clock.missing_from(&page.clock).is_empty() => {
-                sometimes!(cx.shared.moments, GiverLost);
-                return self.next_partition(cx, from);
-            }
-            Some(whole) => whole,
-            None => {
-                let replica = &cx.shared.replicas[&partition];
-                Whole { clock: page.clock.clone(), own: replica.clock().clone(), mends: replica.mends }
-            }
-        };
-        let Some(walk) = self.walk(from, op.n) else { return };
-        walk.step = WalkStep::Comparing { page: Box::new(page), whole, from: after, absent: Vec::new() };
-        cx.shared.stats.sync_pages += 1;
-        sometimes!(cx.shared.moments, PagePulled);
-        self.compare(cx, from, op.n);
-    }
-
-    /// Reads this node's own keys of the page's range: those that the giver does not have, it has seen removed.
-    fn compare(&mut self, cx: &mut Cx<'_>, peer: NodeId, n: u64) {
-        let Some(walk) = self.walk(peer, n) else { return };
-        let WalkStep::Comparing { from, .. } = &walk.step else {
-            return;
-        };
-        let bounds = stored::objects_between(walk.partition, from.as_ref(), walk.partition);
-        let rows = cx.config.limits.sync_objects;
-        cx.scan(Owner::Walk { peer, n }, bounds, rows, SCAN_BYTES);
-        self.await_step(cx, peer);
-    }
-
-    /// This node's own keys have been read.
-    pub(crate) fn on_compared(
-        &mut self,
-        cx: &mut Cx<'_>,
-        peer: NodeId,
-        n: u64,
-        outcome: Result<(Vec<Row>, bool), String>,
-    ) {
-        let Some(walk) = self.walk(peer, n) else { return };
-        let WalkStep::Comparing { page, from, absent, .. } = &mut walk.step else {
-            return;
-        };
-        let (rows, more) = match outcome {
-            Ok(found) => found,
-            Err(reason) => {
-                cx.note(Note::ScanFailed { reason });
-                return self.next_partition(cx, peer);
-            }
-        };
-        let mut is_past = false;
-        for (_, key) in rows.iter().filter_map(|row| stored::key_of(&row.key)) {
-            is_past |= page.end.as_ref().is_some_and(|end| key > *end);
-            if !is_past && !page.objects.contains_key(&key) {
-                absent.push(key.clone());
-            }
-            *from = Some(key);
+        if has_lost(&whole, &clock) {
+            sometimes!(cx.shared.moments, GiverLost);
+            return self.next_partition(cx, from);
         }
-        if more && !is_past {
-            return self.compare(cx, peer, n);
-        }
-        let WalkStep::Comparing { page, whole, absent, .. } =
-            core::mem::replace(&mut walk.step, WalkStep::Checkpointing)
+        let Some(turned) = whole.transfer.on_page(end.as_ref(), |key| objects.contains_key(key), &same)
         else {
-            unreachable!("just matched")
+            return self.next_partition(cx, from);
         };
-        sometimes!(cx.shared.moments, RemovedByPage, !absent.is_empty());
-        let Page { clock, objects, end, .. } = *page;
+        cx.shared.stats.sync_pages += 1;
+        cx.shared.stats.sync_pulled += objects.len() as u64;
+        cx.shared.stats.sync_same += turned.equal;
+        self.spend(cx, &objects);
+        sometimes!(cx.shared.moments, PagePulled);
+        sometimes!(cx.shared.moments, SeveralPages, end.is_some());
+        sometimes!(cx.shared.moments, SameLeftOut, turned.equal > 0);
+        sometimes!(cx.shared.moments, RemovedByPage, !turned.absent.is_empty());
         let mut nothing = Object::default();
         clock.fill(&mut nothing);
-        let absent = absent.into_iter().map(|key| (key, nothing.clone(), Vec::new(), Join::Whole));
+        let absent = turned.absent.into_iter().map(|key| (key, nothing.clone(), Vec::new(), Join::Whole));
         let present = objects.into_iter().map(|(key, object)| (key, object, Vec::new(), Join::Whole));
         let joins = present.chain(absent).collect();
-        self.join_all(cx, peer, n, joins, Then::Paged { end, whole });
+        self.join_all(cx, from, op.n, joins, Then::Paged(whole));
+    }
+
+    /// Takes the step of the walk that is called `n`, if it is an awaited one.
+    fn step(&mut self, peer: NodeId, n: u64, is_awaited: impl Fn(&WalkStep) -> bool) -> Option<WalkStep> {
+        let walk = self.walk(peer, n).filter(|walk| is_awaited(&walk.step))?;
+        Some(core::mem::replace(&mut walk.step, WalkStep::Checkpointing))
+    }
+
+    /// Objects have come: whoever wants more waits until they are paid for.
+    fn spend<'a>(&mut self, cx: &Cx<'_>, objects: impl IntoIterator<Item = (&'a Key, &'a Object)>) {
+        let cost = |(key, object)| (object_bytes(key, object) as u64).max(OBJECT_BYTES_MIN);
+        let bytes = objects.into_iter().map(cost).sum();
+        self.pace.spend(cx.now.mono, bytes, cx.config.sync_bytes_per_s);
     }
 
     // --- Giving ----------------------------------------------------------------------------------------------------
@@ -867,14 +995,15 @@ impl Sync {
         self.gather(cx, from, n, keys);
     }
 
-    /// A peer wants a page of the whole partition.
+    /// A peer wants a page of a range of keys.
     pub(crate) fn on_pull(
         &mut self,
         cx: &mut Cx<'_>,
         from: NodeId,
         op: OpId,
         partition: Partition,
-        after: Option<&Key>,
+        (after, until): (Option<Key>, Option<Key>),
+        have: Vec<ObjectHash>,
     ) {
         let is_shared = cx.layout.holds(from, partition);
         let Some(replica) = cx.replica(partition).filter(|_| is_shared) else {
@@ -882,19 +1011,66 @@ impl Sync {
         };
         let (clock, complete) = (replica.clock().clone(), replica.complete);
         let n = cx.next_op();
-        let what = Gathering::Page { end: None };
+        let bounds = stored::objects_within(partition, after.as_ref(), until.as_ref());
+        let what = Gathering::Page { after, until, have, end: None };
         let (dots, objects, withheld) = (BTreeMap::new(), BTreeMap::new(), false);
         self.gathers.insert(
             from,
             Gather { n, op, partition, clock, complete, left: 0, dots, objects, withheld, what },
         );
-        let bounds = stored::objects_between(partition, after, partition);
+        if bounds.0 >= bounds.1 {
+            // Nothing lies in a range that ends before it begins.
+            return self.give(cx, from);
+        }
         let limits = &cx.config.limits;
         cx.scan(Owner::Gather { to: from, n }, bounds, limits.sync_objects, limits.sync_bytes);
     }
 
-    /// The keys of the page have been read; the objects follow, each under its slot.
-    pub(crate) fn on_page_keys(
+    /// A peer wants to know which ranges are equal.
+    pub(crate) fn on_compare(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        op: OpId,
+        partition: Partition,
+        after: Option<Key>,
+        spans: Vec<Span>,
+    ) {
+        let is_shared = cx.layout.holds(from, partition);
+        let Some(replica) = cx.replica(partition).filter(|_| is_shared) else {
+            return cx.send(from, Message::Compared { op, outcome: Err(Refusal::NotHeld) });
+        };
+        let (clock, complete) = (replica.clock().clone(), replica.complete);
+        let Some(comparison) =
+            Comparison::new(Seed::of(op.origin), after, spans, compared_rows_max(cx.config))
+        else {
+            return cx.note(Note::Stranger { from });
+        };
+        let n = cx.next_op();
+        let what = Gathering::Compared(Box::new(comparison));
+        let (dots, objects, withheld) = (BTreeMap::new(), BTreeMap::new(), false);
+        self.gathers.insert(
+            from,
+            Gather { n, op, partition, clock, complete, left: 0, dots, objects, withheld, what },
+        );
+        self.compare(cx, from);
+    }
+
+    /// Reads what is to be compared next, or answers.
+    fn compare(&mut self, cx: &mut Cx<'_>, to: NodeId) {
+        let Some(gather) = self.gathers.get_mut(&to) else { return };
+        let Gathering::Compared(comparison) = &mut gather.what else { return };
+        match comparison.next() {
+            Some((after, until, rows)) => {
+                let bounds = stored::objects_within(gather.partition, after.as_ref(), until.as_ref());
+                cx.scan(Owner::Gather { to, n: gather.n }, bounds, rows.min(SCAN_ROWS), SCAN_BYTES);
+            }
+            None => self.give(cx, to),
+        }
+    }
+
+    /// Rows that a peer's request is about have been read.
+    pub(crate) fn on_gather_rows(
         &mut self,
         cx: &mut Cx<'_>,
         to: NodeId,
@@ -904,24 +1080,57 @@ impl Sync {
         let Some(gather) = self.gathers.get_mut(&to).filter(|gather| gather.n == n) else {
             return;
         };
-        match outcome {
-            Ok((rows, more)) => {
-                let keys: Vec<Key> =
-                    rows.iter().filter_map(|row| stored::key_of(&row.key)).map(|(_, key)| key).collect();
-                let end = if more { keys.last().cloned() } else { None };
-                // More rows and no key to go on from: not a page, and never the end.
-                gather.withheld = more && keys.is_empty();
-                gather.what = Gathering::Page { end };
-                gather.left = keys.len();
-                self.gather(cx, to, n, keys);
-            }
-            Err(reason) => {
+        let op = gather.op;
+        match (outcome, &gather.what) {
+            (Ok((rows, more)), Gathering::Page { .. }) => self.on_page_rows(cx, to, &rows, more),
+            (Ok((rows, more)), Gathering::Compared(_)) => self.on_compared_rows(cx, to, &rows, more),
+            (Ok(_), Gathering::Given { .. }) => unreachable!("what the log names is not scanned for"),
+            (Err(reason), what) => {
                 cx.note(Note::ScanFailed { reason });
-                let op = gather.op;
+                let refused = match what {
+                    Gathering::Compared(_) => Message::Compared { op, outcome: Err(Refusal::Storage) },
+                    _ => Message::Page { op, outcome: Err(Refusal::Storage) },
+                };
                 self.gathers.remove(&to);
-                cx.send(to, Message::Page { op, outcome: Err(Refusal::Storage) });
+                cx.send(to, refused);
             }
         }
+    }
+
+    /// The keys of the page have been read; the objects follow, each under its slot.
+    fn on_page_rows(&mut self, cx: &mut Cx<'_>, to: NodeId, rows: &[Row], more: bool) {
+        let Some(gather) = self.gathers.get_mut(&to) else { return };
+        let Gathering::Page { after, until, end, .. } = &mut gather.what else { return };
+        let mut keys: BTreeSet<Key> =
+            rows.iter().filter_map(|row| stored::key_of(&row.key)).map(|(_, key)| key).collect();
+        *end = keys.last().filter(|_| more).cloned();
+        // More rows and no key to go on from: not a page, and never the end.
+        gather.withheld = more && keys.is_empty();
+        // A key whose removal is not safe yet has no row any more.
+        let last = end.as_ref().or(until.as_ref());
+        let replica = &cx.shared.replicas[&gather.partition];
+        keys.extend(replica.writing_within(after.as_ref(), last).cloned());
+        gather.left = keys.len();
+        let n = gather.n;
+        self.gather(cx, to, n, keys.into_iter().collect());
+    }
+
+    /// Rows have been read that are to be compared.
+    fn on_compared_rows(&mut self, cx: &mut Cx<'_>, to: NodeId, rows: &[Row], more: bool) {
+        let Some(gather) = self.gathers.get_mut(&to) else { return };
+        let Gathering::Compared(comparison) = &mut gather.what else { return };
+        let mut rows: BTreeMap<Key, Shown> =
+            shown(cx, Seed::of(gather.op.origin), rows).into_iter().collect();
+        if let Some((after, until, _)) = comparison.next() {
+            let last = rows.last_key_value().filter(|_| more).map(|(key, _)| key.clone()).or(until);
+            let writing = cx.shared.replicas[&gather.partition].writing_within(after.as_ref(), last.as_ref());
+            for key in writing {
+                sometimes!(cx.shared.moments, ComparedWhileWritten);
+                rows.insert(key.clone(), Shown::Unknown);
+            }
+        }
+        comparison.on_rows(rows.into_iter().collect(), more);
+        self.compare(cx, to);
     }
 
     fn gather(&mut self, cx: &mut Cx<'_>, to: NodeId, n: u64, keys: Vec<Key>) {
@@ -965,7 +1174,7 @@ impl Sync {
                 let mut given = Vec::new();
                 let mut bytes = 0;
                 for (key, object) in objects {
-                    bytes += object.size() + object.context.size() * CONTEXT_ENTRY_BYTES;
+                    bytes += object_bytes(&key, &object);
                     if !given.is_empty() && bytes > cx.config.limits.sync_bytes {
                         more = true;
                         break;
@@ -973,6 +1182,8 @@ impl Sync {
                     let dots = dots.remove(&key).unwrap_or_default();
                     given.push(GivenObject { key, dots, object });
                 }
+                let sizes = given.iter().map(|given| object_bytes(&given.key, &given.object) as u64);
+                cx.shared.stats.sync_bytes_given += sizes.sum::<u64>();
                 let given = Given { partition, clock, complete, reaches, more, objects: given };
                 cx.send(to, Message::Give { op, given });
             }
@@ -980,9 +1191,16 @@ impl Sync {
                 // A page with a hole would read as a delete.
                 cx.send(to, Message::Page { op, outcome: Err(Refusal::Damaged) });
             }
-            Gathering::Page { end } => {
-                let page = Page { clock, complete, objects, end };
+            Gathering::Page { end, have, .. } => {
+                let (objects, same) = leave_out(cx, Seed::of(op.origin), objects, &have);
+                let sizes = objects.iter().map(|(key, object)| object_bytes(key, object) as u64);
+                cx.shared.stats.sync_bytes_given += sizes.sum::<u64>();
+                let page = Page { clock, complete, objects, same, end };
                 cx.send(to, Message::Page { op, outcome: Ok(page) });
+            }
+            Gathering::Compared(comparison) => {
+                let compared = Compared { clock, equal: comparison.into_equal() };
+                cx.send(to, Message::Compared { op, outcome: Ok(compared) });
             }
         }
     }
@@ -1057,6 +1275,68 @@ pub(crate) fn note_caught(cx: &mut Cx<'_>, partition: Partition, caught: Option<
         replica.barrier = None;
         cx.shared.is_following = true;
     }
+}
+
+/// Whether the giver has less than before anything was compared: its data is lost, and the rest would seem to have been
+/// removed.
+fn has_lost(whole: &Whole, clock: &Clock) -> bool {
+    !whole.clock.missing_from(clock).is_empty()
+}
+
+/// Rows that a giver reads for one comparison, at most: more than an asker's windows hold, and not as many as it likes.
+fn compared_rows_max(config: &Config) -> usize {
+    config.limits.window_keys.saturating_mul(4)
+}
+
+/// Bytes that an object takes in a frame, about.
+fn object_bytes(key: &Key, object: &Object) -> usize {
+    key.0.len() + object.size() + object.context.size() * CONTEXT_ENTRY_BYTES
+}
+
+fn row_bytes(row: &Row) -> usize {
+    row.key.0.len() + row.value.as_ref().map_or(0, |value| value.len())
+}
+
+/// What rows show, in their order.
+fn shown(cx: &mut Cx<'_>, seed: Seed, rows: &[Row]) -> Vec<(Key, Shown)> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some((_, key)) = stored::key_of(&row.key) else { continue };
+        let shown = match cx.object_in(row) {
+            Some(object) => hash(cx, seed, &key, &object).map_or(Shown::Nothing, Shown::Object),
+            None => {
+                sometimes!(cx.shared.moments, ComparedUnknown);
+                cx.step(Step::Damaged(key.clone()));
+                Shown::Unknown
+            }
+        };
+        all.push((key, shown));
+    }
+    all
+}
+
+fn hash(cx: &Cx<'_>, seed: Seed, key: &Key, object: &Object) -> Option<ObjectHash> {
+    if planted!(cx.shared.plants, RangesCompareKeys) && !object.store.0.is_empty() {
+        return Some(ObjectHash(u128::from(key.hash())));
+    }
+    ObjectHash::of(seed, key, object)
+}
+
+/// Takes out of a page what the asker has, and says which of its hashes that were.
+fn leave_out(
+    cx: &Cx<'_>,
+    seed: Seed,
+    mut objects: BTreeMap<Key, Object>,
+    have: &[ObjectHash],
+) -> (BTreeMap<Key, Object>, Vec<u32>) {
+    let places: BTreeMap<ObjectHash, u32> = have.iter().copied().zip(0..).collect();
+    let mut same = Vec::new();
+    objects.retain(|key, object| {
+        let place = hash(cx, seed, key, object).and_then(|hash| places.get(&hash));
+        same.extend(place);
+        place.is_none()
+    });
+    (objects, same)
 }
 
 /// One number for the clocks of `partitions`.

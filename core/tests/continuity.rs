@@ -103,7 +103,7 @@ impl Orphan {
 
     fn page(&mut self, clock: Clock, keys: &[&str], end: Option<&str>) {
         let objects: BTreeMap<_, _> = keys.iter().map(|key| (key_of(key), object(2))).collect();
-        let page = Page { clock, complete: true, objects, end: end.map(key_of) };
+        let page = Page { clock, complete: true, objects, same: Vec::new(), end: end.map(key_of) };
         self.answer(|op| Message::Page { op, outcome: Ok(page) });
     }
 
@@ -326,7 +326,7 @@ fn a_late_page_for_an_earlier_life_fences_nobody() {
     let mut context = Context::new();
     context.raise(orphan.node().life(), 9);
     let clock = Clock::from_context(context);
-    let page = Page { clock, complete: true, objects: BTreeMap::new(), end: None };
+    let page = Page { clock, complete: true, objects: BTreeMap::new(), same: Vec::new(), end: None };
     let late = OpId { origin: Life(3 << 112), n };
     orphan.0.peer(N3, N1, Message::Page { op: late, outcome: Ok(page.clone()) });
     assert!(!orphan.node().is_fenced());

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use godown_core::actors::Actors;
 use godown_core::causal::{Clock, Context, Dot, DotFun};
+use godown_core::fingerprint::{Fingerprint, ObjectHash};
 use godown_core::hlc::Hlc;
 use godown_core::id::{ClusterId, Life, NodeId, OpId};
 use godown_core::key::{Key, Partition};
@@ -19,8 +20,8 @@ use godown_core::kind::{Object, Sibling};
 use godown_core::layout::active::View;
 use godown_core::layout::{Change, Layout, Member};
 use godown_core::message::{
-    Ballot, Change as Write, ClusterState, Failure, Given, GivenObject, Listed, Message, Page, Probed,
-    Progress, Refusal, Staged, Terms, Value, VoteRefusal,
+    Ballot, Change as Write, ClusterState, Compared, Failure, Given, GivenObject, Listed, Message, Page,
+    Probed, Progress, Refusal, Span, Staged, Terms, Value, VoteRefusal,
 };
 use godown_core::replica::Checkpoint;
 use godown_core::stored::{self, Row, StoredError};
@@ -123,6 +124,22 @@ fn news() -> Vec<(String, Message)> {
         ));
         news.push((format!("accepted: {refusal:?}"), Message::Accepted { op: OP, outcome: Err(refusal) }));
     }
+    let (partition, after, until) = (Partition(255), Some(key()), Some(Key::from("region/us")));
+    let have = vec![ObjectHash(1), ObjectHash(u128::MAX)];
+    news.push(("pull: range".into(), Message::Pull { op: OP, partition, after, until, have }));
+    let (objects, same) = (BTreeMap::from([(key(), object())]), vec![0, 300]);
+    let page = Page { clock: clock(), complete: true, objects, same, end: None };
+    news.push(("page: same".into(), Message::Page { op: OP, outcome: Ok(page) }));
+    let spans = vec![
+        Span { end: Some(key()), sum: Some((Fingerprint(u128::MAX), 256)) },
+        Span { end: Some(Key::from("region/us")), sum: None },
+        Span { end: None, sum: Some((Fingerprint(1), 0)) },
+    ];
+    news.push(("compare: ranges".into(), Message::Compare { op: OP, partition, after: Some(key()), spans }));
+    let compared = Compared { clock: clock(), equal: vec![0, 2] };
+    news.push(("compared".into(), Message::Compared { op: OP, outcome: Ok(compared) }));
+    let refused = Message::Compared { op: OP, outcome: Err(Refusal::NotHeld) };
+    news.push(("compared: refused".into(), refused));
     for refusal in [Refusal::StaleLayout, Refusal::NotAMember, Refusal::HintsFull { bytes: 1 << 28 }] {
         news.push((format!("stored: {refusal:?}"), Message::Stored { op: OP, outcome: Err(refusal) }));
     }
@@ -190,7 +207,12 @@ fn messages() -> Vec<(String, Message)> {
         clock: clock(),
         complete: false,
         objects: BTreeMap::from([(key(), object())]),
+        same: Vec::new(),
         end: Some(key()),
+    };
+    let pull = |after| {
+        let (partition, until, have) = (Partition(255), None, Vec::new());
+        Message::Pull { op: OP, partition, after, until, have }
     };
     let listed = Listed { keys: vec![key()], next: Some(key()) };
     let mut messages = vec![
@@ -213,8 +235,8 @@ fn messages() -> Vec<(String, Message)> {
         ),
         ("ask".into(), Message::Ask { op: OP, partition: Partition(255), clock: clock() }),
         ("give".into(), Message::Give { op: OP, given }),
-        ("pull first".into(), Message::Pull { op: OP, partition: Partition(255), after: None }),
-        ("pull next".into(), Message::Pull { op: OP, partition: Partition(255), after: Some(key()) }),
+        ("pull first".into(), pull(None)),
+        ("pull next".into(), pull(Some(key()))),
         ("page".into(), Message::Page { op: OP, outcome: Ok(page) }),
         ("page refused".into(), Message::Page { op: OP, outcome: Err(Refusal::Damaged) }),
         (
@@ -331,9 +353,11 @@ fn what_version_1_cannot_say_it_does_not_say() {
     for (name, message) in news() {
         let mut frame = Vec::new();
         let is_said = wire::encode(1, VIEW, &message, &mut frame);
-        // A refusal that it does not have is told as the nearest that it has, and what expires is kept for ever.
-        let may = name.starts_with("stored:") || name.starts_with("forward");
-        assert!(is_said == may && frame.is_empty() != is_said, "{name}");
+        // A refusal, a pull, or a comparison, which it does not have, is told as the nearest that it has, and what expires
+        // is kept for ever.
+        let has_nearest =
+            ["stored:", "forward", "pull:", "compare:"].iter().any(|kind| name.starts_with(kind));
+        assert!(is_said == has_nearest && frame.is_empty() != is_said, "{name}");
     }
 }
 

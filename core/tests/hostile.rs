@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Cluster, key_of};
 use godown_core::causal::{Clock, Context, Dot, DotFun};
+use godown_core::fingerprint::{Fingerprint, ObjectHash};
 use godown_core::hlc::Hlc;
 use godown_core::id::{Life, NodeId, OpId};
 use godown_core::input::Reply;
 use godown_core::key::{Key, Partition};
 use godown_core::kind::{Object, Sibling};
 use godown_core::message::{
-    Change, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Terms, Value,
+    Change, Compared, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Span, Terms, Value,
 };
 use godown_core::wire;
 use proptest::prelude::*;
@@ -90,14 +91,34 @@ fn given() -> impl Strategy<Value = Given> {
     )
 }
 
+fn places() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(prop_oneof![0..3u32, any::<u32>()], 0..3)
+}
+
 fn page() -> impl Strategy<Value = Page> {
-    (context(), any::<bool>(), prop::collection::btree_map(key(), object(), 0..3), prop::option::of(key()))
-        .prop_map(|(clock, complete, objects, end)| Page {
+    let objects = prop::collection::btree_map(key(), object(), 0..3);
+    (context(), any::<bool>(), objects, places(), prop::option::of(key())).prop_map(
+        |(clock, complete, objects, same, end)| Page {
             clock: Clock::from_context(clock),
             complete,
             objects,
+            same,
             end,
-        })
+        },
+    )
+}
+
+fn spans() -> impl Strategy<Value = Vec<Span>> {
+    let sum = (any::<u128>(), any::<u32>()).prop_map(|(sum, count)| (Fingerprint(sum), count));
+    let span = (prop::option::of(key()), prop::option::of(sum)).prop_map(|(end, sum)| Span { end, sum });
+    // In order they are counted, otherwise refused.
+    (prop::collection::vec(span, 0..5), any::<bool>()).prop_map(|(mut spans, is_sorted)| {
+        if is_sorted {
+            spans.sort_by(|a, b| (a.end.is_none(), &a.end).cmp(&(b.end.is_none(), &b.end)));
+            spans.dedup_by(|a, b| a.end == b.end);
+        }
+        spans
+    })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -124,6 +145,10 @@ fn message() -> impl Strategy<Value = Message> {
         prop::collection::vec(partition(), 0..3).prop_map(|incomplete| Probed::Equal { incomplete }),
         prop::collection::vec(number(), 0..6).prop_map(|digests| Probed::Differ { digests }),
     ];
+    let hashes = prop::collection::vec(any::<u128>(), 0..3);
+    let pull = (op(), partition(), prop::option::of(key()), prop::option::of(key()), hashes);
+    let compared = (context(), places())
+        .prop_map(|(clock, equal)| Compared { clock: Clock::from_context(clock), equal });
     let list = (op(), partition(), partition(), prop::option::of(key()), any::<u32>());
     let listed = (prop::collection::vec(key(), 0..3), prop::option::of(key()));
     prop_oneof![
@@ -156,12 +181,14 @@ fn message() -> impl Strategy<Value = Message> {
             clock: Clock::from_context(clock)
         }),
         (op(), given()).prop_map(|(op, given)| Message::Give { op, given }),
-        (op(), partition(), prop::option::of(key())).prop_map(|(op, partition, after)| Message::Pull {
-            op,
-            partition,
-            after
+        pull.prop_map(|(op, partition, after, until, have)| {
+            let have = have.into_iter().map(ObjectHash).collect();
+            Message::Pull { op, partition, after, until, have }
         }),
         (op(), outcome(page())).prop_map(|(op, outcome)| Message::Page { op, outcome }),
+        (op(), partition(), prop::option::of(key()), spans())
+            .prop_map(|(op, partition, after, spans)| { Message::Compare { op, partition, after, spans } }),
+        (op(), outcome(compared)).prop_map(|(op, outcome)| Message::Compared { op, outcome }),
         list.prop_map(|(op, first, last, after, limit)| Message::List { op, first, last, after, limit }),
         (op(), outcome(listed.prop_map(|(keys, next)| Listed { keys, next })))
             .prop_map(|(op, outcome)| Message::Listed { op, outcome }),

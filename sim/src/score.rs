@@ -78,6 +78,9 @@ pub const BUDGETS: &[(Plant, u64)] = &[
     (Plant::HintSaysAbsent, 6_000),
     (Plant::StandInReusesNumber, 6_000),
     (Plant::MendedByFirst, 6_000),
+    (Plant::RangesCompareKeys, 400),
+    (Plant::TailNotCompared, 800),
+    (Plant::LogCutKeepsFloor, 400),
 ];
 
 /// Each round begins so many seeds after the one before.

@@ -128,10 +128,17 @@ pub(super) fn encode(message: &Message) -> Option<(u8, Vec<u8>)> {
         Message::Give { op, given } => {
             (GIVE, frozen::encode::<GiveBody>(&((*op).into(), freeze_given(given))))
         }
-        Message::Pull { op, partition, after } => {
+        // Whoever speaks this version gives everything, to the end of the partition.
+        Message::Pull { op, partition, after, .. } => {
             let after = after.as_ref().map(FrozenKey::from);
             (PULL, frozen::encode::<PullBody>(&((*op).into(), partition.0, after)))
         }
+        // It does not compare: what it is asked to compare it gives.
+        Message::Compare { op, partition, after, .. } => {
+            let after = after.as_ref().map(FrozenKey::from);
+            (PULL, frozen::encode::<PullBody>(&((*op).into(), partition.0, after)))
+        }
+        Message::Page { outcome: Ok(page), .. } if !page.same.is_empty() => return None,
         Message::Page { op, outcome } => {
             let outcome = outcome.as_ref().map(freeze_page).map_err(freeze_refusal);
             (PAGE, frozen::encode::<PageBody>(&((*op).into(), outcome)))
@@ -147,7 +154,8 @@ pub(super) fn encode(message: &Message) -> Option<(u8, Vec<u8>)> {
             let outcome = outcome.as_ref().map(listed).map_err(freeze_refusal);
             (LISTED, frozen::encode::<ListedBody>(&((*op).into(), outcome)))
         }
-        Message::Hail { .. }
+        Message::Compared { .. }
+        | Message::Hail { .. }
         | Message::Gossip { .. }
         | Message::State { .. }
         | Message::Prepare { .. }
@@ -219,7 +227,8 @@ pub(super) fn decode(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
         }
         PULL => {
             let (op, partition, after): PullBody = read(kind, body)?;
-            Message::Pull { op: op.into(), partition: Partition(partition), after: after.map(Key) }
+            let (partition, until, have) = (Partition(partition), None, Vec::new());
+            Message::Pull { op: op.into(), partition, after: after.map(Key), until, have }
         }
         PAGE => {
             let (op, outcome): PageBody = read(kind, body)?;
@@ -318,7 +327,7 @@ fn freeze_page(page: &Page) -> FrozenPage {
 
 fn thaw_page((clock, complete, objects, end): FrozenPage) -> Page {
     let objects = objects.into_iter().map(|(key, object)| (key.into(), object.into())).collect();
-    Page { clock: clock.into(), complete, objects, end: end.map(Key) }
+    Page { clock: clock.into(), complete, objects, same: Vec::new(), end: end.map(Key) }
 }
 
 fn freeze_refusal(refusal: &Refusal) -> FrozenRefusal {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::DecodeError;
+use crate::fingerprint::{Fingerprint, ObjectHash};
 use crate::frozen::{
     self, FrozenBallot, FrozenChange as FrozenLayoutChange, FrozenContext, FrozenDot, FrozenKey,
     FrozenLayout, FrozenMember, FrozenObject2 as FrozenObject, FrozenOp, FrozenProgress, freeze_ballot,
@@ -19,8 +20,8 @@ use crate::key::{Key, Partition};
 use crate::layout::Layout;
 use crate::layout::active::View;
 use crate::message::{
-    Ballot, Change, ClusterState, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal,
-    Staged, Terms, Value, VoteRefusal,
+    Ballot, Change, ClusterState, Compared, Failure, Given, GivenObject, Listed, Message, Page, Probed,
+    Refusal, Span, Staged, Terms, Value, VoteRefusal,
 };
 
 const FORWARD: u8 = 1;
@@ -50,6 +51,8 @@ const SALVAGE: u8 = 24;
 const FORWARD_ON_TERMS: u8 = 25;
 const HINT: u8 = 26;
 const FETCH_HINTS: u8 = 27;
+const COMPARE: u8 = 28;
+const COMPARED: u8 = 29;
 
 type ForwardBody = (FrozenOp, u128, u64, FrozenChange, u8, FrozenDuration);
 type ForwardedBody = (FrozenOp, Result<FrozenContext, FrozenFailure>);
@@ -62,8 +65,10 @@ type ProbeBody = (FrozenOp, u64);
 type ProbedBody = (FrozenOp, FrozenProbed);
 type AskBody = (FrozenOp, u16, FrozenContext);
 type GiveBody = (FrozenOp, FrozenGiven);
-type PullBody = (FrozenOp, u16, Option<FrozenKey>);
+type PullBody = (FrozenOp, u16, Option<FrozenKey>, Option<FrozenKey>, Vec<u128>);
 type PageBody = (FrozenOp, Result<FrozenPage, FrozenRefusal>);
+type CompareBody = (FrozenOp, u16, Option<FrozenKey>, Vec<FrozenSpan>);
+type ComparedBody = (FrozenOp, Result<FrozenCompared, FrozenRefusal>);
 type ListBody = (FrozenOp, u16, u16, Option<FrozenKey>, u32);
 type ListedBody = (FrozenOp, Result<FrozenListed, FrozenRefusal>);
 type HailBody = (FrozenMember, u128, u128);
@@ -92,8 +97,12 @@ type FrozenChange = (FrozenKey, FrozenContext, Option<(Bytes, Bytes, Option<u64>
 /// Partition, clock, complete, reaches, more, objects.
 type FrozenGiven = (u16, FrozenContext, bool, bool, bool, Vec<FrozenGivenObject>);
 type FrozenGivenObject = (FrozenKey, Vec<FrozenDot>, FrozenObject);
-/// Clock, complete, objects, end.
-type FrozenPage = (FrozenContext, bool, Vec<(FrozenKey, FrozenObject)>, Option<FrozenKey>);
+/// Clock, complete, objects, same, end.
+type FrozenPage = (FrozenContext, bool, Vec<(FrozenKey, FrozenObject)>, Vec<u32>, Option<FrozenKey>);
+/// End, and fingerprint and count unless the range is not to be compared.
+type FrozenSpan = (Option<FrozenKey>, Option<(u128, u32)>);
+/// Clock, equal.
+type FrozenCompared = (FrozenContext, Vec<u32>);
 type FrozenListed = (Vec<FrozenKey>, Option<FrozenKey>);
 
 #[derive(Serialize, Deserialize)]
@@ -197,9 +206,10 @@ fn encode_message(message: &Message) -> (u8, Vec<u8>) {
         Message::Give { op, given } => {
             (GIVE, frozen::encode::<GiveBody>(&((*op).into(), freeze_given(given))))
         }
-        Message::Pull { op, partition, after } => {
-            let after = after.as_ref().map(FrozenKey::from);
-            (PULL, frozen::encode::<PullBody>(&((*op).into(), partition.0, after)))
+        Message::Pull { op, partition, after, until, have } => {
+            let (after, until) = (after.as_ref().map(FrozenKey::from), until.as_ref().map(FrozenKey::from));
+            let have = have.iter().map(|hash| hash.0).collect();
+            (PULL, frozen::encode::<PullBody>(&((*op).into(), partition.0, after, until, have)))
         }
         Message::Page { op, outcome } => {
             let outcome = outcome.as_ref().map(freeze_page).map_err(freeze_refusal);
@@ -244,6 +254,16 @@ fn encode_message(message: &Message) -> (u8, Vec<u8>) {
         }
         Message::Swim { bytes } => (SWIM, frozen::encode(bytes)),
         Message::Salvage { op, key } => (SALVAGE, frozen::encode::<FetchBody>(&((*op).into(), key.into()))),
+        Message::Compare { op, partition, after, spans } => {
+            let after = after.as_ref().map(FrozenKey::from);
+            let spans = spans.iter().map(freeze_span).collect();
+            (COMPARE, frozen::encode::<CompareBody>(&((*op).into(), partition.0, after, spans)))
+        }
+        Message::Compared { op, outcome } => {
+            let compared = |compared: &Compared| ((&compared.clock).into(), compared.equal.clone());
+            let outcome = outcome.as_ref().map(compared).map_err(freeze_refusal);
+            (COMPARED, frozen::encode::<ComparedBody>(&((*op).into(), outcome)))
+        }
     }
 }
 
@@ -323,8 +343,10 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
             Message::Give { op: op.into(), given: thaw_given(given) }
         }
         PULL => {
-            let (op, partition, after): PullBody = read(kind, body)?;
-            Message::Pull { op: op.into(), partition: Partition(partition), after: after.map(Key) }
+            let (op, partition, after, until, have): PullBody = read(kind, body)?;
+            let have = have.into_iter().map(ObjectHash).collect();
+            let (partition, after, until) = (Partition(partition), after.map(Key), until.map(Key));
+            Message::Pull { op: op.into(), partition, after, until, have }
         }
         PAGE => {
             let (op, outcome): PageBody = read(kind, body)?;
@@ -383,6 +405,16 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
         SALVAGE => {
             let (op, key): FetchBody = read(kind, body)?;
             Message::Salvage { op: op.into(), key: key.into() }
+        }
+        COMPARE => {
+            let (op, partition, after, spans): CompareBody = read(kind, body)?;
+            let spans = spans.into_iter().map(thaw_span).collect();
+            Message::Compare { op: op.into(), partition: Partition(partition), after: after.map(Key), spans }
+        }
+        COMPARED => {
+            let (op, outcome): ComparedBody = read(kind, body)?;
+            let compared = |(clock, equal): FrozenCompared| Compared { clock: clock.into(), equal };
+            Message::Compared { op: op.into(), outcome: outcome.map(compared).map_err(thaw_refusal) }
         }
         other => return Err(DecodeError::Kind(other)),
     })
@@ -483,12 +515,21 @@ fn thaw_given((partition, clock, complete, reaches, more, objects): FrozenGiven)
 
 fn freeze_page(page: &Page) -> FrozenPage {
     let objects = page.objects.iter().map(|(key, object)| (key.into(), object.into())).collect();
-    ((&page.clock).into(), page.complete, objects, page.end.as_ref().map(FrozenKey::from))
+    let end = page.end.as_ref().map(FrozenKey::from);
+    ((&page.clock).into(), page.complete, objects, page.same.clone(), end)
 }
 
-fn thaw_page((clock, complete, objects, end): FrozenPage) -> Page {
+fn thaw_page((clock, complete, objects, same, end): FrozenPage) -> Page {
     let objects = objects.into_iter().map(|(key, object)| (key.into(), object.into())).collect();
-    Page { clock: clock.into(), complete, objects, end: end.map(Key) }
+    Page { clock: clock.into(), complete, objects, same, end: end.map(Key) }
+}
+
+fn freeze_span(span: &Span) -> FrozenSpan {
+    (span.end.as_ref().map(FrozenKey::from), span.sum.map(|(Fingerprint(sum), count)| (sum, count)))
+}
+
+fn thaw_span((end, sum): FrozenSpan) -> Span {
+    Span { end: end.map(Key), sum: sum.map(|(sum, count)| (Fingerprint(sum), count)) }
 }
 
 fn freeze_refusal(refusal: &Refusal) -> FrozenRefusal {

@@ -18,7 +18,7 @@ use godown_core::key::{Key, Partition};
 use godown_core::kind::Object;
 use godown_core::layout::Member;
 use godown_core::layout::active::View;
-use godown_core::message::{Change, Message, Probed, Value};
+use godown_core::message::{Change, Message, Probed, Span, Value};
 use godown_core::node::Node;
 use godown_core::stored::{self, Row, RowKey};
 use godown_core::time::{Mono, Now, Wall};
@@ -181,6 +181,13 @@ impl Cluster {
         let (_, ack) = write.into_parts();
         let says = Some(format!("{id}: the disk refuses"));
         self.due.push_back(Due { to: id, input: ack.failed("no space left".into()), says });
+    }
+
+    /// A row is not what was written any more.
+    pub(crate) fn damage(&mut self, id: NodeId, key: &str) {
+        let row = stored::object_key(Partition::of(&key_of(key), self.settings.partitions), &key_of(key));
+        let value = self.machines.get_mut(&id).expect("a member").table.get_mut(&row).expect("it has a row");
+        *value = value.iter().map(|byte| !byte).collect();
     }
 
     fn land(&mut self, id: NodeId, write: Write) {
@@ -423,10 +430,31 @@ fn message_words(message: &Message) -> String {
             let notes: String = notes.iter().filter(|(holds, _)| *holds).map(|(_, words)| *words).collect();
             format!("give {:?}, I have seen {:?}{notes}", objects, given.clock.as_context())
         }
-        Message::Pull { partition, after, .. } => format!("pull {partition:?} after {after:?}"),
-        Message::Page { outcome: Ok(page), .. } => {
-            format!("page {:?} up to {:?}, I had seen {:?}", page.objects, page.end, page.clock.as_context())
+        Message::Pull { partition, after, until, have, .. } => {
+            let until = until.as_ref().map(|until| format!(" up to {until:?}")).unwrap_or_default();
+            let have =
+                if have.is_empty() { String::new() } else { format!(", I have {} objects", have.len()) };
+            format!("pull {partition:?} after {after:?}{until}{have}")
         }
+        Message::Page { outcome: Ok(page), .. } => {
+            let same = &page.same;
+            let same = if same.is_empty() { String::new() } else { format!(", the same as {same:?}") };
+            let seen = page.clock.as_context();
+            format!("page {:?} up to {:?}{same}, I had seen {seen:?}", page.objects, page.end)
+        }
+        Message::Compare { partition, after, spans, .. } => {
+            let span = |span: &Span| match (&span.end, span.sum) {
+                (Some(end), Some((_, count))) => format!("{count} up to {end:?}"),
+                (None, Some((_, count))) => format!("{count} up to the end"),
+                (end, None) => format!("nothing up to {end:?}"),
+            };
+            let spans: Vec<String> = spans.iter().map(span).collect();
+            format!("compare {partition:?} after {after:?}: {}", spans.join(", "))
+        }
+        Message::Compared { outcome: Ok(compared), .. } => {
+            format!("compared: {:?} are equal, I had seen {:?}", compared.equal, compared.clock.as_context())
+        }
+        Message::Compared { outcome: Err(refusal), .. } => format!("not compared: {refusal}"),
         Message::Page { outcome: Err(refusal), .. } => format!("no page: {refusal}"),
         Message::List { first, last, after, limit, .. } => {
             format!("list {first:?} to {last:?} after {after:?}, {limit} keys")

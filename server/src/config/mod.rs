@@ -608,6 +608,8 @@ fn check_limits(said: &LimitsSource) -> Result<Limits, SetupError> {
         sync_objects: positive("sync_objects", said.sync_objects.unwrap_or(default.sync_objects))?,
         residual_keys: default.residual_keys,
         hint_bytes: default.hint_bytes,
+        window_keys: default.window_keys,
+        listed_keys: default.listed_keys,
     };
     let bounds = [
         ("key_bytes", limits.key_bytes, KEY_BYTES_MAX),

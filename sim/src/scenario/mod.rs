@@ -45,6 +45,11 @@ const HINT_BYTES: u64 = 4_000;
 /// The longest scenario, before its faults are over.
 pub const LENGTH_MAX: u64 = 10_000 * SECOND;
 
+/// Bytes per second that anti-entropy may take in, for each object that one of its messages may hold.
+const SYNC_BYTES_PER_OBJECT_S: u64 = 256 << 10;
+/// Log rows that a partition keeps, for each of those objects.
+const LOG_ROWS_PER_OBJECT: usize = 8;
+
 /// One run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -238,9 +243,14 @@ impl Scenario {
             fixed: node < self.outdated,
             scrub_every: SCRUB_EVERY,
             me: Member { zone, ..Member::plain(node_id(node)) },
+            // Where messages are small, all else that anti-entropy is held to is as small: few keys reach all of it.
+            sync_bytes_per_s: self.sync_objects as u64 * SYNC_BYTES_PER_OBJECT_S,
+            log_rows_max: self.sync_objects * LOG_ROWS_PER_OBJECT,
             limits: Limits {
                 siblings: self.siblings_max,
                 sync_objects: self.sync_objects,
+                window_keys: self.sync_objects * 4,
+                listed_keys: (self.sync_objects / 2).max(1),
                 calls: self.calls_max,
                 peer_requests: self.accesses_max,
                 list_page: 3,
