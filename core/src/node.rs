@@ -1059,7 +1059,7 @@ impl Node {
             Message::Probed { op, outcome } => self.sync.on_probed(cx, from, view, op, outcome),
             Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, &clock),
             Message::Give { op, given } if self.scrub.has_asked(op) => {
-                self.scrub.on_given(cx, from, op, given)
+                self.scrub.on_given(cx, &self.puts, from, op, given)
             }
             Message::Give { op, given } => self.sync.on_give(cx, from, op, given),
             Message::Salvage { op, key } => {

@@ -166,6 +166,12 @@ impl Puts {
         self.owed
     }
 
+    /// Whether a write of `key` is on its way to others.
+    pub(crate) fn is_gathering(&self, key: &Key) -> bool {
+        let is_it = |put: &Put| matches!(put.stage, Stage::Gathering(..)) && put.change.key == *key;
+        self.open.values().any(is_it)
+    }
+
     /// The epoch of the oldest layouts that a write under way goes to.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.open.values().map(|put| put.epoch).min()

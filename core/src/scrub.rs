@@ -40,6 +40,7 @@ use crate::kind::Object;
 use crate::layout::active::Layouts;
 use crate::message::{Given, Message};
 use crate::note::Note;
+use crate::put::Puts;
 use crate::time::Mono;
 use crate::timers::Timer;
 
@@ -180,7 +181,7 @@ impl Scrub {
     }
 
     /// A peer says what it holds of a key, and what it has seen of the partition; without the key it cannot say.
-    pub(crate) fn on_given(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, given: Given) {
+    pub(crate) fn on_given(&mut self, cx: &mut Cx<'_>, puts: &Puts, from: NodeId, op: OpId, given: Given) {
         if !cx.has_asked(op) {
             return;
         }
@@ -198,17 +199,19 @@ impl Scrub {
             mend.merged.get_or_insert_default().join(found.object);
             mend.clock.join(&given.clock);
         }
-        self.settle(cx, op.n);
+        self.settle(cx, puts, op.n);
     }
 
     /// Has the row written if what came is enough.
-    fn settle(&mut self, cx: &mut Cx<'_>, n: u64) {
+    fn settle(&mut self, cx: &mut Cx<'_>, puts: &Puts, n: u64) {
         let Some(mend) = self.open.get_mut(&n) else { return };
         let partition = cx.layout.partition(&mend.key);
         let Some(replica) = cx.shared.replicas.get(&partition) else { return };
         let me = cx.config.node;
         let others = cx.layout.holders(partition).iter().copied().filter(|&node| node != me);
-        let has_all = mend.has_all(others);
+        // What this node is still sending to the others they cannot have answered with: given up here, and stored there
+        // afterwards, it would be acknowledged and taken for removed.
+        let has_all = mend.has_all(others) && !puts.is_gathering(&mend.key);
         let is_enough =
             replica.is_covered(&mend.key, &mend.clock) || planted!(cx.shared.plants, MendedByFirst);
         sometimes!(cx.shared.moments, MendUncovered, mend.merged.is_some() && !is_enough);

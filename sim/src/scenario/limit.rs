@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use super::Scenario;
-use super::fault::Harm;
+use super::fault::{Harm, Kind};
 
 impl Scenario {
     /// The nodes that lose what their disks hold, or the newest part of it, at some time.
@@ -34,6 +34,13 @@ impl Scenario {
     pub fn relapsed(&self) -> BTreeSet<usize> {
         let past = self.faults.iter().filter(|fault| fault.kind.harm() == Harm::Past);
         past.flat_map(|fault| fault.nodes.iter().copied()).collect()
+    }
+
+    /// The nodes that the operator gives up for lost at some time.
+    #[must_use]
+    pub fn given_up(&self) -> BTreeSet<usize> {
+        let removals = self.faults.iter().filter(|fault| matches!(fault.kind, Kind::Remove | Kind::Replace));
+        removals.flat_map(|fault| fault.nodes.iter().copied()).collect()
     }
 
     /// The smallest number of disks that a write of this run is acknowledged for.

@@ -480,7 +480,7 @@ impl Shared {
             operator: &self.operator,
             disks: self.places.iter().map(|place| &place.disk).collect(),
             nodes: self.places.iter().map(core).collect(),
-            lost: &self.lost,
+            lost: self.lost.clone(),
             is_complete: failures.is_empty(),
             failures,
         }

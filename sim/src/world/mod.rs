@@ -149,7 +149,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) disks: Vec<&'a Disk>,
     pub(crate) nodes: Vec<Option<&'a Node>>,
     /// Lives whose disks were lost.
-    pub(crate) lost: &'a [Life],
+    pub(crate) lost: Vec<Life>,
     /// What the world itself reports.
     pub(crate) failures: Vec<Failure>,
     /// Whether it ran to its end and was not stopped by a failure.
@@ -181,7 +181,7 @@ impl Ending<'_> {
         let layout = self.layout();
         for (node, core) in self.nodes.iter().enumerate() {
             let disk = self.disks[node];
-            if let Some(why) = check::quiet::unrest(self.scenario, self.lost, layout, node, disk, *core) {
+            if let Some(why) = check::quiet::unrest(self.scenario, &self.lost, layout, node, disk, *core) {
                 return quiet(format!("n{} {why}", node + 1), &[node]);
             }
         }

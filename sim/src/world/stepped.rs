@@ -336,7 +336,7 @@ impl<'a> Stepped<'a> {
             operator: &self.operator,
             disks: self.places.iter().map(|place| &place.disk).collect(),
             nodes: self.places.iter().map(|place| place.host.as_ref().map(Host::node)).collect(),
-            lost: &self.lost,
+            lost: self.lost(),
             is_complete: self.failures.is_empty(),
             failures: self.failures,
         };
@@ -493,6 +493,13 @@ impl<'a> Stepped<'a> {
         self.carry_out_todo(now_ns);
     }
 
+    /// Lives that cannot vouch for what they wrote: over disks that were lost, and those of nodes that were given up.
+    fn lost(&self) -> Vec<Life> {
+        let given_up = self.scenario.given_up();
+        let lives = self.places.iter().enumerate().filter(|(node, _)| given_up.contains(node));
+        self.lost.iter().copied().chain(lives.filter_map(|(_, place)| place.lived)).collect()
+    }
+
     fn unrest(&self) -> Option<Failure> {
         Ending {
             scenario: self.scenario,
@@ -500,7 +507,7 @@ impl<'a> Stepped<'a> {
             operator: &self.operator,
             disks: self.places.iter().map(|place| &place.disk).collect(),
             nodes: self.places.iter().map(|place| place.host.as_ref().map(Host::node)).collect(),
-            lost: &self.lost,
+            lost: self.lost(),
             failures: Vec::new(),
             is_complete: true,
         }
