@@ -355,8 +355,9 @@ fn what_version_1_cannot_say_it_does_not_say() {
         let is_said = wire::encode(1, VIEW, &message, &mut frame);
         // A refusal, a pull, or a comparison, which it does not have, is told as the nearest that it has, and what expires
         // is kept for ever.
-        let has_nearest =
-            ["stored:", "forward", "pull:", "compare:"].iter().any(|kind| name.starts_with(kind));
+        let has_nearest = ["stored:", "forward that expires", "pull:", "compare:"]
+            .iter()
+            .any(|kind| name.starts_with(kind));
         assert!(is_said == has_nearest && frame.is_empty() != is_said, "{name}");
     }
 }
