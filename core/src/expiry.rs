@@ -119,10 +119,8 @@ fn look_at(cx: &mut Cx<'_>, peers: &Peers, partition: Partition, row: &Row) {
     replica.note_expiry(&object);
     let Some((expired, first)) = expired(cx, &object) else { return };
     if !is_ours(cx, peers, partition, first) {
-        sometimes!(cx.shared.moments, ExpiryAwaited);
         return;
     }
-    sometimes!(cx.shared.moments, ExpiredDeleted);
     cx.step(Step::Expire { key, seen: expired });
 }
 
@@ -144,10 +142,5 @@ fn is_ours(cx: &mut Cx<'_>, peers: &Peers, partition: Partition, first: u64) -> 
     let patience_ms = cx.config.expire_every.as_millis() * 2;
     let is_first = coordinators.iter().find(|&&node| node == me || !peers.is_suspected(node)) == Some(&me);
     let is_late = u128::from(cx.now.wall.millis()) >= u128::from(first) + patience_ms;
-    sometimes!(
-        cx.shared.moments,
-        ExpiryTakenOver,
-        coordinators.first() != Some(&me) && (is_first || is_late)
-    );
     is_first || is_late
 }

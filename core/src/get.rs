@@ -333,7 +333,6 @@ impl Get {
         let Some(call) = self.call.take() else { return };
         let wall = cx.now.wall;
         let is_over = |sibling: &&Sibling| sibling.is_expired(wall);
-        sometimes!(cx.shared.moments, ExpiredHidden, self.merged.siblings().any(|it| is_over(&it)));
         // Their dots stay in what the client has seen: its next write replaces them.
         let siblings: Vec<Sibling> = self.merged.siblings().filter(|it| !is_over(it)).cloned().collect();
         cx.shared.stats.siblings += u64::from(siblings.len() > 1);

@@ -719,7 +719,6 @@ impl Hints {
         let answer = match (fetch.refusal, fetch.found) {
             (Some(refusal), _) => Answer::Refused(refusal),
             (None, Some(object)) => Answer::Loaded(object),
-            (None, None) if planted!(cx.shared.plants, HintSaysAbsent) => Answer::Loaded(Object::default()),
             (None, None) => Answer::Refused(Refusal::NotHeld),
         };
         cx.done(fetch.waiter, answer);

@@ -134,12 +134,7 @@ moments! {
     MendPutOff "A damaged row cannot be mended yet although others have answered.",
     MendFoundGood "A row that was to be mended turns out to be good.",
     PullOvertakenByMend "A pull is given up because a row was mended meanwhile.",
-    DamagedOverflow "More rows are damaged than are remembered.",
     PatrolFound "The slow pass finds a damaged row.",
-    ExpiredHidden "A read passes over a value that has expired.",
-    ExpiredDeleted "A value that has expired is deleted.",
-    ExpiryTakenOver "A value that has expired is deleted by another node than the first one.",
-    ExpiryAwaited "A value has expired, and another node is to delete it.",
     RangesEqual "All ranges of a comparison are equal.",
     RangesDiffer "Some ranges of a comparison are equal and others differ.",
     ComparedRefused "A peer does not compare.",
@@ -148,7 +143,6 @@ moments! {
     SeveralWindows "A node's own keys of a partition take more than one window.",
     SameLeftOut "An object that the asker has is left out of a page.",
     TransferPaused "A transfer waits because it was faster than it may be.",
-    GiverOutdated "A peer that knows no ranges gives a page instead of comparing.",
     LogCut "Log rows are dropped although a peer lacks them.",
 }
 

@@ -169,8 +169,6 @@ plants! {
         "a usual one: the first phase of Paxos is taken for a lock",
     HintDroppedBeforeAck "hint-dropped-before-ack" "A hint is dropped when it has been sent, not when its target has it on disk."
         "a usual one: sent is taken for arrived",
-    HintSaysAbsent "hint-says-absent" "A stand-in without a hint for a key answers reads that there is nothing."
-        "a usual one: who was not told of a value is taken for one who knows that there is none",
     StandInReusesNumber "stand-in-reuses-number" "A stand-in counts the dots that it mints apart from those that the same life mints as a replica."
         "Riak: kv679 once more, by way of fallback nodes",
     TornBatchApplied "torn-batch-applied" "A crash leaves a part of a batch on disk, and the store replays it."

@@ -911,7 +911,6 @@ impl Sync {
         let mut whole = match self.step(from, op.n, is_awaited) {
             Some(WalkStep::Pulling(whole)) => whole,
             Some(WalkStep::Comparing(mut whole)) => {
-                sometimes!(cx.shared.moments, GiverOutdated);
                 whole.transfer.on_uncompared();
                 whole
             }

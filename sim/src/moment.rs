@@ -55,7 +55,6 @@ moments! {
     Recreated "a key was written again after it had been deleted",
     ReadFailedCall "a read found no quorum",
     WriteFailedCall "a write certainly failed",
-    Unsayable "a message was not sent because its receiver's version has no words for it",
     ObjectsRotted "objects at rest rotted, and nothing else",
     SlowToRest "the world took more than ten seconds to come to rest",
 }

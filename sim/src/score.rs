@@ -75,7 +75,6 @@ pub const BUDGETS: &[(Plant, u64)] = &[
     (Plant::DotReusedAfterDrop, 6_000),
     (Plant::AcceptedForgotten, 6_000),
     (Plant::HintDroppedBeforeAck, 6_000),
-    (Plant::HintSaysAbsent, 6_000),
     (Plant::StandInReusesNumber, 6_000),
     (Plant::MendedByFirst, 6_000),
     (Plant::RangesCompareKeys, 400),

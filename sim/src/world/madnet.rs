@@ -608,7 +608,8 @@ impl Shared {
                 self.trace.line(now_ns, node, "note", || (None, format!("notes {note:?}")));
                 let expected = Expected {
                     damage: self.places[node].troubles.is_damaged || self.places[node].troubles.is_rotten,
-                    relapse: self.scenario.relapsed().contains(&node),
+                    relapse: self.scenario.relapsed().contains(&node)
+                        || (self.scenario.sloppy && self.scenario.changes_members()),
                     changes: self.scenario.changes_members(),
                 };
                 self.failures.extend(unexpected(node, &note, expected));
