@@ -127,16 +127,12 @@ plants! {
         "our own: a truncated log that does not know it",
     GapsLeftOpen "gaps-left-open" "The gaps of ended lives are not closed when a node starts."
         "our own: found by random runs with refusing disks",
-    OtherLifeRetry "other-life-retry" "A forward that met another life than it was for is tried again, although its double may have been carried out."
-        "our own: found by the simulator, seeds 26110 and 54092",
     RefusedRetry "refused-retry" "A coordinator whose quorum became impossible writes once more, with a new dot."
         "a usual one: a retry of what may have been done",
     RepairClaimsContext "repair-claims-context" "Read repair claims every dot of the object's context, not the visible ones: those are other keys' writes."
         "our own, against the rule of node-wide clocks (DottedDB, SRDS 2017)",
     DigestForgetsCloud "digest-forgets-cloud" "The clocks' digest leaves out the dots beyond the bases."
         "our own: equal hashes of unequal things",
-    IncompleteCounts "incomplete-counts" "To have caught up with incomplete peers counts as much as with complete ones."
-        "our own: the blind lead the blind",
     FoldLosesFirst "fold-loses-first" "Of several writes folded into one, only the last dot gets its log row."
         "a usual one: a batch of one works",
     LateForward "late-forward" "A forward below the floor is taken: its origin gave it up, and its double may have been carried out."

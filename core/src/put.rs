@@ -537,7 +537,7 @@ impl Puts {
         match outcome {
             Err(Failure::NotTaken(last @ Refusal::OtherLife(life))) => {
                 peers.learn(from, life);
-                if to == Life::default() || planted!(cx.shared.plants, OtherLifeRetry) {
+                if to == Life::default() {
                     // Nobody was asked: the question only went out to be corrected.
                     sometimes!(cx.shared.moments, ForwardCorrected, to == Life::default());
                     self.attempt(cx, peers, put, last);

@@ -1401,9 +1401,8 @@ fn write_checkpoint(cx: &mut Cx<'_>, write: CheckpointWrite) -> bool {
     if !complete {
         let mut caught_up = replica.caught_up.clone();
         caught_up.extend(write.caught.filter(|&caught| replica.is_news(caught)));
-        let counts = |complete: bool| complete || planted!(cx.shared.plants, IncompleteCounts);
         let from_complete =
-            sources.iter().filter(|node| caught_up.get(node).is_some_and(|&complete| counts(complete)));
+            sources.iter().filter(|node| caught_up.get(node).is_some_and(|&complete| complete));
         let has_all = sources.iter().all(|node| *node == me || caught_up.contains_key(node));
         complete = from_complete.count() >= needed || has_all;
         sometimes!(
