@@ -2,7 +2,7 @@
 //!
 //! A layout is an *epoch* of the cluster: its members and, for each partition, the nodes that hold a copy, in order of
 //! preference. It is a pure function of the layout before it and of what was changed, so that every node that computes
-//! the next one computes the same ([`assign`]). A layout names the one before it by its hash. Which layout follows is
+//! the next one computes the same (`assign`). A layout names the one before it by its hash. Which layout follows is
 //! decided elsewhere, once and for all; while one is giving way to the next both are in force, and [`active`] says what
 //! that means for reads and writes.
 
