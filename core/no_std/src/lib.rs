@@ -28,5 +28,5 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Keeps the core from being dropped as unused.
 #[unsafe(no_mangle)]
 pub extern "C" fn godown_frame_version() -> u8 {
-    godown_core::wire::VERSION
+    godown_core::wire::VERSION_MAX
 }
