@@ -560,8 +560,8 @@ pub enum Refusal {
     /// The request was meant for an earlier life of the node; this is its present one.
     #[error("the node has restarted since (it is {0} now)")]
     OtherLife(Life),
-    /// The node does not hold that key or partition: the member lists differ.
-    #[error("the node does not hold that key: its member list differs")]
+    /// The node does not hold that key or partition: its layouts are others.
+    #[error("the node does not hold that key: its layouts are others")]
     NotHeld,
     /// The request was made under a layout that is not in force here any more, or by a node that has none.
     #[error("the node has a newer layout: the one that asked has not heard of it yet")]

@@ -100,7 +100,7 @@ pub enum Note {
         /// Which.
         by: NodeId,
     },
-    /// A message came from somebody who is not a member, or does not fit this node's member list. It was ignored.
+    /// A message came from somebody who is not a member, or does not fit this node's layouts. It was ignored.
     Stranger {
         /// Who sent it.
         from: NodeId,

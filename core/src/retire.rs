@@ -162,8 +162,8 @@ impl Retire {
     fn end(&mut self, cx: &mut Cx<'_>, partition: Partition) {
         let mut rows = Vec::from([stored::mark_row(partition, false)]);
         let minted = cx.shared.minted.get(&partition).copied().unwrap_or(0);
-        let is_held = cx.layout.holds(cx.me(), partition);
-        rows.push(stored::beginning_row(partition, (is_held && minted > 0).then_some((cx.life, minted))));
+        // Whether it is held or not: that may change before this has landed.
+        rows.push(stored::beginning_row(partition, (minted > 0).then_some((cx.life, minted))));
         self.busy.insert(partition, true);
         cx.write(Owner::Retire(partition), Class::Synced, rows);
     }
