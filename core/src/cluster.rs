@@ -320,6 +320,7 @@ impl Cluster {
         let written = self.writing.take().expect("a record was on its way");
         match outcome {
             Ok(()) => {
+                let is_first = self.landed.store == Life::default();
                 self.landed = written;
                 for (to, message) in core::mem::take(&mut self.riding) {
                     self.deliver(cx, to, message);
@@ -327,6 +328,10 @@ impl Cluster {
                 cx.step(Step::Relayout);
                 self.finish(cx);
                 self.save(cx);
+                if is_first && self.record.layouts.is_empty() {
+                    // Now that the store has a name, the others may hear of it.
+                    self.on_timer(cx);
+                }
             }
             Err(reason) => {
                 cx.note(Note::WriteFailed { reason });

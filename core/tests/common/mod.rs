@@ -54,6 +54,7 @@ pub(crate) struct Cluster {
     /// Every message that was sent, lost ones too.
     pub(crate) sent: Vec<(NodeId, NodeId, Message)>,
     quiet: bool,
+    ticks: u32,
 }
 
 impl Cluster {
@@ -78,6 +79,7 @@ impl Cluster {
             told: Vec::new(),
             sent: Vec::new(),
             quiet: true,
+            ticks: 0,
         };
         for &node in &members {
             cluster.start(node);
@@ -256,6 +258,9 @@ impl Cluster {
     }
 
     fn tick(&mut self) {
+        // A test that waits for what never comes must end.
+        self.ticks += 1;
+        assert!(self.ticks < 100_000, "the test goes in circles; sent last: {:?}", self.sent.last());
         let now = self.now;
         let late: Vec<NodeId> = self
             .machines
