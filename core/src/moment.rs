@@ -131,6 +131,7 @@ moments! {
     MendRefused "A replica cannot say what it holds of a key that is damaged elsewhere.",
     MendFromIncomplete "A damaged row is mended with what an incomplete replica holds.",
     MendUncovered "Those who have answered have not seen all that a damaged row had.",
+    LostDeleted "What a damaged row had, and nobody else, is deleted.",
     MendPutOff "A damaged row cannot be mended yet although others have answered.",
     MendFoundGood "A row that was to be mended turns out to be good.",
     PullOvertakenByMend "A pull is given up because a row was mended meanwhile.",

@@ -289,10 +289,15 @@ impl Replica {
     /// the log does not reach, any dot may be one.
     #[must_use]
     pub fn is_covered(&self, key: &Key, clock: &Clock) -> bool {
-        self.clock.missing_from(clock).into_iter().all(|(actor, first, last)| {
-            let reaches = first > self.floor.get(&actor).copied().unwrap_or(0);
-            let span = Dot { actor, n: first }..=Dot { actor, n: last };
-            reaches && self.log.range(span).all(|(_, other)| other != key)
+        self.uncovered(key, clock).next().is_none()
+    }
+
+    /// The dots that this replica has seen and `clock` lacks and that are of `key` or, below the log's floor, may be.
+    pub fn uncovered<'a>(&'a self, key: &'a Key, clock: &Clock) -> impl Iterator<Item = Dot> + 'a {
+        self.clock.missing_from(clock).into_iter().flat_map(move |(actor, first, last)| {
+            let floor = self.floor.get(&actor).copied().unwrap_or(0);
+            let dots = (first..=last).map(move |n| Dot { actor, n });
+            dots.filter(move |dot| self.log.get(dot).map_or(dot.n <= floor, |other| other == key))
         })
     }
 

@@ -28,6 +28,9 @@ use crate::sweep;
 use crate::time::Wall;
 use crate::token::CLIENT_ACTORS_MAX;
 
+/// Dots of one damaged row that are deleted because nobody has them any more.
+const LOST_MAX: usize = 10_000;
+
 /// A key that somebody is at.
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
@@ -289,7 +292,19 @@ impl Slots {
         cx.shared.stats.folded += (queue.len() as u64).saturating_sub(1);
         sometimes!(cx.shared.moments, AccessesFolded, queue.len() > 1);
         for (waiter, task) in queue.drain(..) {
-            let answer = batch.apply(cx, partition, &mut object, task);
+            let lost = match &task {
+                Task::Mend { clock, .. } if at_rest.is_none() => lost(cx, partition, &key, clock),
+                _ => Context::new(),
+            };
+            let mut answer = batch.apply(cx, partition, &mut object, task);
+            if !lost.is_empty() && matches!(answer, Answer::Joined) {
+                // Others may still get what this node had and sent; only a write of its own tells them that it is gone.
+                sometimes!(cx.shared.moments, LostDeleted);
+                let change = Change { key: key.clone(), seen: lost, value: None };
+                if let Err(refusal) = batch.mint(cx, partition, &mut object, change) {
+                    answer = Answer::Refused(refusal);
+                }
+            }
             let early = match answer {
                 Answer::Joined => planted!(cx.shared.plants, AckBeforeSync),
                 Answer::Minted { .. } => planted!(cx.shared.plants, DotBeforeDurable),
@@ -361,6 +376,13 @@ fn may_mend(replica: &Replica, key: &Key, clock: &Clock, had: Option<&Clock>, ha
         known.join(had);
     }
     replica.is_covered(key, &known) && replica.claiming.is_none()
+}
+
+/// What this node has seen of a key whose row is damaged, and those who mend it, having seen `clock` together, have not: it
+/// is lost. No more than [`LOST_MAX`] dots of it.
+fn lost(cx: &Cx<'_>, partition: Partition, key: &Key, clock: &Clock) -> Context {
+    let replica = &cx.shared.replicas[&partition];
+    replica.uncovered(key, clock).take(LOST_MAX).collect()
 }
 
 /// When a value expires that is written now and may be kept for `ttl`, in milliseconds since the Unix epoch; never

@@ -171,6 +171,29 @@ fn what_nobody_else_has_is_given_up_when_all_others_have_answered() {
 }
 
 #[test]
+fn what_was_given_up_stays_gone_although_it_reaches_another_node_late() {
+    let cluster = &mut cluster(3);
+    cut(cluster, N1, N2);
+    cut(cluster, N1, N3);
+    cluster.put(N1, "a", Some("v"), Context::new());
+    let is_store =
+        |(_, to, message): &&(NodeId, NodeId, Message)| *to == N3 && matches!(message, Message::Store { .. });
+    let late = cluster.sent.iter().find(is_store).expect("n1 has sent it to n3").2.clone();
+    cluster.pass(Duration::from_secs(6));
+    damage(cluster, N1, "a");
+    cluster.cut.clear();
+    cluster.get(N1, "a");
+    assert_eq!(mended(cluster, N1), 1);
+    cluster.peer(N3, N1, late);
+    assert_eq!(cluster.values(N3, "a"), ["v"], "nothing has told n3 yet");
+    cluster.pass(Duration::from_secs(24 * 3600));
+    for node in [N1, N2, N3] {
+        assert_eq!(cluster.values(node, "a"), Vec::<String>::new(), "{node}");
+    }
+    assert!(cluster.nodes().all(Node::is_quiet));
+}
+
+#[test]
 fn a_damaged_row_and_a_lost_disk_do_not_wait_for_each_other() {
     let cluster = &mut cluster(2);
     cluster.put(N1, "a", Some("v"), Context::new());

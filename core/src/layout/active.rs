@@ -70,8 +70,8 @@ impl Layouts {
             "epochs follow each other"
         );
         let nodes = nodes(&active);
-        let partitions = newest.partitions;
-        let mut holders = Vec::with_capacity(newest.table.len());
+        let partitions = newest.partition_count();
+        let mut holders = Vec::with_capacity(newest.plan.table.len());
         let mut starts = Vec::with_capacity(partitions as usize + 1);
         for partition in newest.partitions() {
             let start = holders.len();
@@ -219,10 +219,10 @@ impl Layouts {
 fn nodes(active: &[Layout]) -> Vec<NodeId> {
     let mut nodes = BTreeSet::new();
     for layout in active {
-        for node in &layout.gone {
+        for node in layout.gone() {
             nodes.remove(node);
         }
-        nodes.extend(layout.members.iter().map(|member| member.id));
+        nodes.extend(layout.members().iter().map(|member| member.id));
     }
     nodes.into_iter().collect()
 }

@@ -12,6 +12,7 @@ mod assign;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -124,9 +125,15 @@ pub enum LayoutError {
     },
 }
 
-/// One epoch of a cluster.
+/// One epoch of a cluster. Copies share it: they are as good as free, and so is comparing them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
+    plan: Arc<Plan>,
+    hash: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
     cluster: ClusterId,
     epoch: u64,
     previous: u64,
@@ -175,7 +182,7 @@ impl Layout {
     ) -> Result<Self, LayoutError> {
         members.sort_unstable();
         members.dedup_by_key(|member| member.id);
-        let seated = Self {
+        let plan = Plan {
             cluster,
             epoch: 1,
             previous: 0,
@@ -186,7 +193,7 @@ impl Layout {
             copies: 0,
             table: Vec::new(),
         };
-        seated.placed(None)
+        plan.placed(None)
     }
 
     /// The layout of a cluster whose version knows no layouts: a fixed list, placed by rendezvous hashing alone (Thaler
@@ -212,7 +219,8 @@ impl Layout {
         let mut ids = Vec::with_capacity(members.len() * 8);
         members.iter().for_each(|member| ids.extend_from_slice(&member.id.0.to_le_bytes()));
         let cluster = ClusterId(u128::from(xxh3_64(&ids)));
-        Self { cluster, epoch: 1, previous: 0, members, gone: Vec::new(), partitions, wanted, copies, table }
+        let gone = Vec::new();
+        Plan { cluster, epoch: 1, previous: 0, members, gone, partitions, wanted, copies, table }.into()
     }
 
     /// The layout that follows this one when these changes are made.
@@ -224,7 +232,7 @@ impl Layout {
             return Err(LayoutError::Nothing);
         }
         let mut members: BTreeMap<NodeId, Member> =
-            self.members.iter().map(|member| (member.id, member.clone())).collect();
+            self.plan.members.iter().map(|member| (member.id, member.clone())).collect();
         let mut gone = BTreeSet::new();
         let mut forced = true;
         let mut seats: BTreeMap<NodeId, NodeId> = BTreeMap::new();
@@ -266,44 +274,20 @@ impl Layout {
         if lost > 0 && !forced {
             return Err(LayoutError::LastCopy { partitions: lost });
         }
-        let next = Self {
-            cluster: self.cluster,
-            epoch: self.epoch + 1,
+        let next = Plan {
+            cluster: self.plan.cluster,
+            epoch: self.plan.epoch + 1,
             previous: self.hash(),
             members: members.into_values().collect(),
             gone: gone.into_iter().collect(),
-            partitions: self.partitions,
-            wanted: self.wanted,
+            partitions: self.plan.partitions,
+            wanted: self.plan.wanted,
             copies: 0,
             table: Vec::new(),
         };
         let seated: Vec<NodeId> =
-            self.table.iter().map(|node| seats.get(node).copied().unwrap_or(*node)).collect();
-        next.placed(Some(Previous { table: &seated, copies: self.copies }))
-    }
-
-    fn placed(mut self, previous: Option<Previous<'_>>) -> Result<Self, LayoutError> {
-        if self.members.is_empty() {
-            return Err(LayoutError::Empty);
-        }
-        if self.members.len() > MEMBERS_MAX {
-            return Err(LayoutError::Members(self.members.len()));
-        }
-        let is_wrong = |member: &&Member| !(1..=WEIGHT_MAX).contains(&member.weight);
-        if let Some(member) = self.members.iter().find(is_wrong) {
-            return Err(LayoutError::Weight(member.name.clone(), member.weight));
-        }
-        self.copies = self.wanted.min(self.members.len());
-        self.table = assign(self.partitions, self.copies, &self.seats(), previous);
-        Ok(self)
-    }
-
-    fn seats(&self) -> Vec<Seat> {
-        let zones: BTreeSet<&String> = self.members.iter().map(|member| &member.zone).collect();
-        let zones: BTreeMap<&String, u32> = zones.into_iter().zip(0..).collect();
-        let seat =
-            |member: &Member| Seat { node: member.id, zone: zones[&member.zone], weight: member.weight };
-        self.members.iter().map(seat).collect()
+            self.plan.table.iter().map(|node| seats.get(node).copied().unwrap_or(*node)).collect();
+        next.placed(Some(Previous { table: &seated, copies: self.plan.copies }))
     }
 
     /// A layout of these parts, if they are one.
@@ -326,41 +310,176 @@ impl Layout {
         let table = table?;
         let is_distinct =
             |nodes: &[NodeId]| nodes.iter().enumerate().all(|(place, node)| !nodes[..place].contains(node));
-        table.chunks(copies).all(is_distinct).then_some(Self {
-            cluster,
-            epoch,
-            previous,
-            members,
-            gone,
-            partitions,
-            wanted,
-            copies,
-            table,
-        })
+        let plan = Plan { cluster, epoch, previous, members, gone, partitions, wanted, copies, table };
+        plan.table.chunks(copies).all(is_distinct).then(|| plan.into())
     }
 
     /// The parts that make this layout.
     #[must_use]
     pub fn to_parts(&self) -> LayoutParts {
         let place = |node: &NodeId| {
-            let found = self.members.binary_search_by_key(node, |member| member.id);
+            let found = self.plan.members.binary_search_by_key(node, |member| member.id);
             found.expect("tables name members") as u16
         };
         LayoutParts {
-            cluster: self.cluster,
-            epoch: self.epoch,
-            previous: self.previous,
-            members: self.members.clone(),
-            gone: self.gone.clone(),
-            partitions: self.partitions,
-            wanted: self.wanted,
-            table: self.table.iter().map(place).collect(),
+            cluster: self.plan.cluster,
+            epoch: self.plan.epoch,
+            previous: self.plan.previous,
+            members: self.plan.members.clone(),
+            gone: self.plan.gone.clone(),
+            partitions: self.plan.partitions,
+            wanted: self.plan.wanted,
+            table: self.plan.table.iter().map(place).collect(),
         }
     }
 
     /// A fingerprint of everything in it: two layouts of one hash are one.
     #[must_use]
-    pub fn hash(&self) -> u64 {
+    pub const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The cluster that it is of.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.plan.cluster
+    }
+
+    /// Which of the cluster's layouts this is, counted from 1.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.plan.epoch
+    }
+
+    /// The hash of the layout before it; 0 for the first.
+    #[must_use]
+    pub fn previous(&self) -> u64 {
+        self.plan.previous
+    }
+
+    /// Shares of the key space.
+    #[must_use]
+    pub fn partition_count(&self) -> u32 {
+        self.plan.partitions
+    }
+
+    /// The members, in order of their ids.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.plan.members
+    }
+
+    /// A member.
+    #[must_use]
+    pub fn member(&self, node: NodeId) -> Option<&Member> {
+        self.plan
+            .members
+            .binary_search_by_key(&node, |member| member.id)
+            .ok()
+            .map(|place| &self.plan.members[place])
+    }
+
+    /// Members of the layout before that were given up for lost.
+    #[must_use]
+    pub fn gone(&self) -> &[NodeId] {
+        &self.plan.gone
+    }
+
+    /// Copies of each key: as many as wanted, or as there are members.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.plan.copies
+    }
+
+    /// Copies wanted of each key.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.plan.wanted
+    }
+
+    /// The partition of `key`.
+    #[must_use]
+    pub fn partition(&self, key: &Key) -> Partition {
+        Partition::of(key, self.plan.partitions)
+    }
+
+    /// The primaries of `partition`, the preferred one first; empty for a partition that does not exist.
+    #[must_use]
+    pub fn primaries(&self, partition: Partition) -> &[NodeId] {
+        let start = partition.0 as usize * self.plan.copies;
+        self.plan.table.get(start..start + self.plan.copies).unwrap_or(&[])
+    }
+
+    /// The other members in the order in which they stand in for primaries of `partition` that cannot be reached.
+    #[must_use]
+    pub fn stand_ins(&self, partition: Partition) -> Vec<NodeId> {
+        let primaries = self.primaries(partition);
+        let mut order = rank(u32::from(partition.0), &self.plan.seats());
+        order.retain(|node| !primaries.contains(node));
+        order
+    }
+
+    /// Whether `node` holds `partition`.
+    #[must_use]
+    pub fn holds(&self, node: NodeId, partition: Partition) -> bool {
+        self.primaries(partition).contains(&node)
+    }
+
+    /// All partitions, in order.
+    pub fn partitions(&self) -> impl DoubleEndedIterator<Item = Partition> + use<> {
+        (0..self.plan.partitions).map(|index| Partition(index as u16))
+    }
+
+    /// The partitions that `node` holds, in order.
+    pub fn held_by(&self, node: NodeId) -> impl Iterator<Item = Partition> + '_ {
+        self.partitions().filter(move |&partition| self.holds(node, partition))
+    }
+
+    /// What each node gains and loses on the way from this layout to `next`, and what it holds then.
+    #[must_use]
+    pub fn moves(&self, next: &Self) -> Vec<Moves> {
+        let nodes: BTreeSet<NodeId> =
+            self.plan.members.iter().chain(&next.plan.members).map(|member| member.id).collect();
+        let moves = |node: NodeId| {
+            let before: BTreeSet<Partition> = self.held_by(node).collect();
+            let after: BTreeSet<Partition> = next.held_by(node).collect();
+            Moves {
+                node,
+                gained: after.difference(&before).count(),
+                lost: before.difference(&after).count(),
+                holds: after.len(),
+            }
+        };
+        nodes.into_iter().map(moves).collect()
+    }
+}
+
+impl Plan {
+    fn placed(mut self, previous: Option<Previous<'_>>) -> Result<Layout, LayoutError> {
+        if self.members.is_empty() {
+            return Err(LayoutError::Empty);
+        }
+        if self.members.len() > MEMBERS_MAX {
+            return Err(LayoutError::Members(self.members.len()));
+        }
+        let is_wrong = |member: &&Member| !(1..=WEIGHT_MAX).contains(&member.weight);
+        if let Some(member) = self.members.iter().find(is_wrong) {
+            return Err(LayoutError::Weight(member.name.clone(), member.weight));
+        }
+        self.copies = self.wanted.min(self.members.len());
+        self.table = assign(self.partitions, self.copies, &self.seats(), previous);
+        Ok(self.into())
+    }
+
+    fn seats(&self) -> Vec<Seat> {
+        let zones: BTreeSet<&String> = self.members.iter().map(|member| &member.zone).collect();
+        let zones: BTreeMap<&String, u32> = zones.into_iter().zip(0..).collect();
+        let seat =
+            |member: &Member| Seat { node: member.id, zone: zones[&member.zone], weight: member.weight };
+        self.members.iter().map(seat).collect()
+    }
+
+    fn hash(&self) -> u64 {
         let mut hash = Xxh3::new();
         let mut text = |text: &str| {
             hash.update(&(text.len() as u64).to_le_bytes());
@@ -385,115 +504,11 @@ impl Layout {
         }
         hash.digest()
     }
+}
 
-    /// The cluster that it is of.
-    #[must_use]
-    pub const fn cluster(&self) -> ClusterId {
-        self.cluster
-    }
-
-    /// Which of the cluster's layouts this is, counted from 1.
-    #[must_use]
-    pub const fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// The hash of the layout before it; 0 for the first.
-    #[must_use]
-    pub const fn previous(&self) -> u64 {
-        self.previous
-    }
-
-    /// Shares of the key space.
-    #[must_use]
-    pub const fn partition_count(&self) -> u32 {
-        self.partitions
-    }
-
-    /// The members, in order of their ids.
-    #[must_use]
-    pub fn members(&self) -> &[Member] {
-        &self.members
-    }
-
-    /// A member.
-    #[must_use]
-    pub fn member(&self, node: NodeId) -> Option<&Member> {
-        self.members.binary_search_by_key(&node, |member| member.id).ok().map(|place| &self.members[place])
-    }
-
-    /// Members of the layout before that were given up for lost.
-    #[must_use]
-    pub fn gone(&self) -> &[NodeId] {
-        &self.gone
-    }
-
-    /// Copies of each key: as many as wanted, or as there are members.
-    #[must_use]
-    pub const fn copies(&self) -> usize {
-        self.copies
-    }
-
-    /// Copies wanted of each key.
-    #[must_use]
-    pub const fn wanted(&self) -> usize {
-        self.wanted
-    }
-
-    /// The partition of `key`.
-    #[must_use]
-    pub fn partition(&self, key: &Key) -> Partition {
-        Partition::of(key, self.partitions)
-    }
-
-    /// The primaries of `partition`, the preferred one first; empty for a partition that does not exist.
-    #[must_use]
-    pub fn primaries(&self, partition: Partition) -> &[NodeId] {
-        let start = partition.0 as usize * self.copies;
-        self.table.get(start..start + self.copies).unwrap_or(&[])
-    }
-
-    /// The other members in the order in which they stand in for primaries of `partition` that cannot be reached.
-    #[must_use]
-    pub fn stand_ins(&self, partition: Partition) -> Vec<NodeId> {
-        let primaries = self.primaries(partition);
-        let mut order = rank(u32::from(partition.0), &self.seats());
-        order.retain(|node| !primaries.contains(node));
-        order
-    }
-
-    /// Whether `node` holds `partition`.
-    #[must_use]
-    pub fn holds(&self, node: NodeId, partition: Partition) -> bool {
-        self.primaries(partition).contains(&node)
-    }
-
-    /// All partitions, in order.
-    pub fn partitions(&self) -> impl DoubleEndedIterator<Item = Partition> + use<> {
-        (0..self.partitions).map(|index| Partition(index as u16))
-    }
-
-    /// The partitions that `node` holds, in order.
-    pub fn held_by(&self, node: NodeId) -> impl Iterator<Item = Partition> + '_ {
-        self.partitions().filter(move |&partition| self.holds(node, partition))
-    }
-
-    /// What each node gains and loses on the way from this layout to `next`, and what it holds then.
-    #[must_use]
-    pub fn moves(&self, next: &Self) -> Vec<Moves> {
-        let nodes: BTreeSet<NodeId> =
-            self.members.iter().chain(&next.members).map(|member| member.id).collect();
-        let moves = |node: NodeId| {
-            let before: BTreeSet<Partition> = self.held_by(node).collect();
-            let after: BTreeSet<Partition> = next.held_by(node).collect();
-            Moves {
-                node,
-                gained: after.difference(&before).count(),
-                lost: before.difference(&after).count(),
-                holds: after.len(),
-            }
-        };
-        nodes.into_iter().map(moves).collect()
+impl From<Plan> for Layout {
+    fn from(plan: Plan) -> Self {
+        Self { hash: plan.hash(), plan: Arc::new(plan) }
     }
 }
 
@@ -625,6 +640,6 @@ mod tests {
         let moved: usize = layout.moves(&next).iter().map(|moves| moves.gained).sum();
         assert_eq!(moved, layout.held_by(NodeId(2)).count());
         assert_eq!(next.gone(), [NodeId(2)]);
-        assert_eq!(next.previous, layout.hash());
+        assert_eq!(next.previous(), layout.hash());
     }
 }
