@@ -636,7 +636,7 @@ impl Node {
             Timer::List(n) => self.lists.on_timeout(cx, n),
             Timer::Sync(peer) => self.sync.on_timer(cx, peer),
             Timer::Sweep => self.sweep.on_timer(cx),
-            Timer::Mend => self.scrub.on_timer(cx),
+            Timer::Mend => self.scrub.on_timer(cx, &self.puts),
             Timer::Patrol => self.patrol.on_timer(cx, &self.sweep),
             Timer::Expiry => self.expiry.on_timer(cx, &self.puts),
             Timer::Close => self.close(now, fx),
@@ -669,7 +669,7 @@ impl Node {
                 Step::Relayout => self.relayout(now, fx),
                 Step::RepairNow => self.sync.hasten(cx),
                 Step::Sweep => self.sweep.again(cx),
-                Step::Damaged(key) => self.scrub.on_damaged(cx, key),
+                Step::Damaged(key) => self.scrub.on_damaged(cx, &self.puts, key),
                 // What a fenced node mints may be another's.
                 Step::Expire { .. } if self.is_fenced => {}
                 Step::Expire { key, seen } => self.puts.expire(cx, key, seen),
@@ -698,7 +698,7 @@ impl Node {
                         cx.shared.stats.stored += u64::from(outcome.is_ok());
                         cx.send(to, Message::Stored { op, outcome });
                     }
-                    Waiter::Mend(n) => self.scrub.on_mended(cx, n, &answer),
+                    Waiter::Mend(n) => self.scrub.on_mended(cx, &self.puts, n, &answer),
                     Waiter::Salvage { to, op, key, clock, complete } => {
                         sync::give_one(cx, (to, op), key, (*clock, complete), answer);
                     }
@@ -1059,7 +1059,7 @@ impl Node {
             Message::Probed { op, outcome } => self.sync.on_probed(cx, from, view, op, outcome),
             Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, &clock),
             Message::Give { op, given } if self.scrub.has_asked(op) => {
-                self.scrub.on_given(cx, &self.puts, from, op, given)
+                self.scrub.on_given(cx, from, op, given)
             }
             Message::Give { op, given } => self.sync.on_give(cx, from, op, given),
             Message::Salvage { op, key } => {

@@ -65,6 +65,9 @@ struct Mend {
     clock: Clock,
     /// What this node had seen when it asked them.
     own: Clock,
+    /// Whether this node was sending something of the key to the others then. They may have answered before they stored
+    /// it: given up here, it would be acknowledged and taken for removed.
+    was_gathering: bool,
     deadline: Mono,
     /// Whether it has been handed to the key's slot.
     is_writing: bool,
@@ -106,7 +109,7 @@ impl Scrub {
     }
 
     /// A row of `key` was found that is not what was written, or could not be read.
-    pub(crate) fn on_damaged(&mut self, cx: &mut Cx<'_>, key: Key) {
+    pub(crate) fn on_damaged(&mut self, cx: &mut Cx<'_>, puts: &Puts, key: Key) {
         if self.damaged.contains_key(&key) {
             return;
         }
@@ -114,19 +117,19 @@ impl Scrub {
             return;
         }
         self.damaged.insert(key, false);
-        self.begin_some(cx);
+        self.begin_some(cx, puts);
     }
 
     /// Time to look at what hangs, and to try again.
-    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
+    pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>, puts: &Puts) {
         self.at = None;
         let now = cx.now.mono;
         self.open.retain(|_, mend| mend.is_writing || mend.deadline > now);
-        self.begin_some(cx);
+        self.begin_some(cx, puts);
     }
 
     /// Begins as many as may be under way, each in its turn.
-    fn begin_some(&mut self, cx: &mut Cx<'_>) {
+    fn begin_some(&mut self, cx: &mut Cx<'_>, puts: &Puts) {
         let busy: BTreeSet<Key> = self.open.values().map(|mend| mend.key.clone()).collect();
         let from = self.last.take().map_or(Unbounded, Excluded);
         let after = self.damaged.range((from.clone(), Unbounded)).map(|(key, _)| key);
@@ -139,7 +142,7 @@ impl Scrub {
         }
         self.last = next.last().cloned();
         for key in next {
-            self.begin(cx, key);
+            self.begin(cx, puts, key);
         }
         if !self.damaged.is_empty() && self.at.is_none() {
             let at = cx.now.mono.after(cx.config.sync_every);
@@ -148,7 +151,7 @@ impl Scrub {
         }
     }
 
-    fn begin(&mut self, cx: &mut Cx<'_>, key: Key) {
+    fn begin(&mut self, cx: &mut Cx<'_>, puts: &Puts, key: Key) {
         let partition = cx.layout.partition(&key);
         let me = cx.me();
         let Some(replica) = cx.replica(partition).filter(|replica| !replica.is_retiring) else {
@@ -171,7 +174,9 @@ impl Scrub {
         }
         let deadline = cx.now.mono.after(cx.config.timeout);
         let (answered, merged, clock) = (BTreeMap::new(), None, Clock::new());
-        let mend = Mend { key, asked, answered, merged, clock, own, deadline, is_writing: false };
+        let was_gathering = puts.is_gathering(&key);
+        let is_writing = false;
+        let mend = Mend { key, asked, answered, merged, clock, own, was_gathering, deadline, is_writing };
         self.open.insert(n, mend);
     }
 
@@ -181,7 +186,7 @@ impl Scrub {
     }
 
     /// A peer says what it holds of a key, and what it has seen of the partition; without the key it cannot say.
-    pub(crate) fn on_given(&mut self, cx: &mut Cx<'_>, puts: &Puts, from: NodeId, op: OpId, given: Given) {
+    pub(crate) fn on_given(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, given: Given) {
         if !cx.has_asked(op) {
             return;
         }
@@ -199,19 +204,17 @@ impl Scrub {
             mend.merged.get_or_insert_default().join(found.object);
             mend.clock.join(&given.clock);
         }
-        self.settle(cx, puts, op.n);
+        self.settle(cx, op.n);
     }
 
     /// Has the row written if what came is enough.
-    fn settle(&mut self, cx: &mut Cx<'_>, puts: &Puts, n: u64) {
+    fn settle(&mut self, cx: &mut Cx<'_>, n: u64) {
         let Some(mend) = self.open.get_mut(&n) else { return };
         let partition = cx.layout.partition(&mend.key);
         let Some(replica) = cx.shared.replicas.get(&partition) else { return };
         let me = cx.config.node;
         let others = cx.layout.holders(partition).iter().copied().filter(|&node| node != me);
-        // What this node is still sending to the others they cannot have answered with: given up here, and stored there
-        // afterwards, it would be acknowledged and taken for removed.
-        let has_all = mend.has_all(others) && !puts.is_gathering(&mend.key);
+        let has_all = mend.has_all(others) && !mend.was_gathering;
         let is_enough =
             replica.is_covered(&mend.key, &mend.clock) || planted!(cx.shared.plants, MendedByFirst);
         sometimes!(cx.shared.moments, MendUncovered, mend.merged.is_some() && !is_enough);
@@ -228,14 +231,14 @@ impl Scrub {
     }
 
     /// The row is written, or could not be.
-    pub(crate) fn on_mended(&mut self, cx: &mut Cx<'_>, n: u64, answer: &Answer) {
+    pub(crate) fn on_mended(&mut self, cx: &mut Cx<'_>, puts: &Puts, n: u64, answer: &Answer) {
         let Some(mend) = self.open.remove(&n) else { return };
         if matches!(answer, Answer::Joined) {
             self.damaged.remove(&mend.key);
             cx.shared.stats.mended += 1;
             sometimes!(cx.shared.moments, Mended);
             cx.note(Note::Mended { key: mend.key });
-            self.begin_some(cx);
+            self.begin_some(cx, puts);
         }
     }
 

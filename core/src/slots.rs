@@ -293,7 +293,12 @@ impl Slots {
         sometimes!(cx.shared.moments, AccessesFolded, queue.len() > 1);
         for (waiter, task) in queue.drain(..) {
             let lost = match &task {
-                Task::Mend { clock, .. } if at_rest.is_none() => lost(cx, partition, &key, clock),
+                Task::Mend { object: known, clock, .. } if at_rest.is_none() => {
+                    let replica = &cx.shared.replicas[&partition];
+                    // An answer may show more than its giver's clock says.
+                    let lost = replica.uncovered(&key, clock).filter(|dot| !known.context.has(*dot));
+                    lost.take(LOST_MAX).collect()
+                }
                 _ => Context::new(),
             };
             let mut answer = batch.apply(cx, partition, &mut object, task);
@@ -376,13 +381,6 @@ fn may_mend(replica: &Replica, key: &Key, clock: &Clock, had: Option<&Clock>, ha
         known.join(had);
     }
     replica.is_covered(key, &known) && replica.claiming.is_none()
-}
-
-/// What this node has seen of a key whose row is damaged, and those who mend it, having seen `clock` together, have not: it
-/// is lost. No more than [`LOST_MAX`] dots of it.
-fn lost(cx: &Cx<'_>, partition: Partition, key: &Key, clock: &Clock) -> Context {
-    let replica = &cx.shared.replicas[&partition];
-    replica.uncovered(key, clock).take(LOST_MAX).collect()
 }
 
 /// When a value expires that is written now and may be kept for `ttl`, in milliseconds since the Unix epoch; never
