@@ -185,12 +185,21 @@ impl Layouts {
         Sets::all(self.active.iter().filter_map(|layout| self.set(layout, partition, w)))
     }
 
-    /// The quorums of which a read with `r` answers needs one: that of the newest layout, and that of the one which is
-    /// known to be synced.
+    /// The quorums of which a read with `r` answers needs one: that of the layout which is known to be synced, and that of
+    /// the newest. The newest alone may have fewer copies and so a smaller quorum; as long as others may still write under
+    /// an older layout without it, no fewer answers will do than there.
     #[must_use]
     pub fn read_sets(&self, partition: Partition, r: usize) -> Sets {
+        let relied_on = self.active.iter().filter(|layout| layout.epoch() >= self.reads);
+        let sets = relied_on.filter_map(|layout| self.set(layout, partition, r));
+        let most = sets.map(|(_, needed)| needed).max().unwrap_or(0);
         let may = |layout: &&Layout| layout.epoch() == self.reads || Some(*layout) == self.active.last();
-        Sets::any(self.active.iter().filter(may).filter_map(|layout| self.set(layout, partition, r)))
+        let set = |layout: &Layout| {
+            let (mask, needed) = self.set(layout, partition, r)?;
+            let needed = if layout.epoch() == self.reads { needed } else { most };
+            (mask.count_ones() as usize >= needed).then_some((mask, needed))
+        };
+        Sets::any(self.active.iter().filter(may).filter_map(set))
     }
 
     /// The holders of `partition` in `layout` as places among all, and how many of them make a quorum of `asked`.
@@ -283,6 +292,22 @@ mod tests {
         read.yes(kept);
         read.yes(only_old);
         assert_eq!(read.standing(), Standing::Pending, "the old layout does not count any more");
+    }
+
+    #[test]
+    fn a_layout_of_fewer_copies_has_no_smaller_quorum_before_it_is_synced() {
+        let next = three().next(&[Change::Leave(NodeId(1))]).expect("a layout");
+        let read = |reads, answers: &[usize]| {
+            let layouts = Layouts::new(alloc::vec![three(), next.clone()], reads);
+            assert_eq!(layouts.holders(Partition(0))[2], NodeId(1), "the one that leaves is last");
+            let mut tally = Tally::of(3, layouts.read_sets(Partition(0), 3));
+            answers.iter().for_each(|&place| _ = tally.yes(place));
+            tally.standing()
+        };
+        // With R = 3 and W = 1 a write may be on the one that leaves alone, which has not heard of the new layout yet.
+        assert_eq!(read(1, &[0, 1]), Standing::Pending);
+        assert_eq!(read(1, &[0, 1, 2]), Standing::Reached);
+        assert_eq!(read(2, &[0, 1]), Standing::Reached);
     }
 
     #[test]
