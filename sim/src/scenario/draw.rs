@@ -147,9 +147,25 @@ fn change_members(rng: &mut Rng, weather: &Weather, scenario: &mut Scenario) {
     scenario.spares = size(rng, 0, (nodes as u64 - 2).min(2));
     let founders = scenario.founders();
     let losers: Vec<usize> = scenario.losers().into_iter().filter(|node| *node < founders).collect();
-    for _ in 0..rng.between(1, 4) {
+    // One change on the heels of the other, on a few shared clocks, while some have not heard of the one before.
+    let is_dense = rng.chance(400);
+    if is_dense {
+        scenario.partitions = scenario.partitions.min(*rng.pick(&[1, 1, 4]));
+        scenario.sync_every_ns = (scenario.length_ns / rng.between(10, 60)).max(10 * MS);
+        scenario.gossip_every_ns = (scenario.length_ns / rng.between(2, 30)).max(20 * MS);
+    }
+    let may_cut = is_dense && may(Kind::Partition) && may(Kind::OneWay);
+    for _ in 0..if is_dense { rng.between(2, 8) } else { rng.between(1, 4) } {
         let kind = *rng.pick(&kinds);
         let at_ns = rng.below(scenario.length_ns * 8 / 10);
+        if may_cut && rng.chance(600) {
+            // Somebody hears of it late.
+            let late = vec![size(rng, 0, nodes as u64 - 1)];
+            let lasts_ns = rng.between(scenario.length_ns / 20, scenario.length_ns / 3);
+            let at_ns = at_ns.saturating_sub(rng.below(lasts_ns));
+            let cut = *rng.pick(&[Kind::Partition, Kind::Partition, Kind::OneWay]);
+            scenario.faults.push(Fault { at_ns, lasts_ns, kind: cut, nodes: late, to: vec![], amount: 0 });
+        }
         let lasts_ns = rng.between(scenario.length_ns / 20, scenario.length_ns / 2);
         let any = size(rng, 0, nodes as u64 - 1);
         let spare = founders + size(rng, 0, scenario.spares.max(1) as u64 - 1);
