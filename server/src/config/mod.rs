@@ -42,6 +42,18 @@ const NODES_MAX: usize = 256;
 /// Bytes in a node's name, and in a zone's.
 const NAME_BYTES_MAX: usize = 128;
 
+/// The longest time between two rounds of anything, in milliseconds: a day.
+const EVERY_MS_MAX: u64 = 24 * 3_600 * 1_000;
+
+/// The longest time from one pass over everything at rest to the next, in milliseconds: a year.
+const SCRUB_EVERY_MS_MAX: u64 = 366 * EVERY_MS_MAX;
+
+/// The slowest pace for hints, in bytes per second, that of anti-entropy: a page of them takes sixteen seconds.
+const HINT_BYTES_PER_S_MIN: u64 = 64 << 10;
+
+/// Log rows of a partition are held in memory.
+const LOG_ROWS_MAX: usize = 16 << 20;
+
 /// The share of a node whose weight nobody has set.
 const WEIGHT: u32 = 100;
 
@@ -196,7 +208,7 @@ pub(crate) enum SetupError {
 }
 
 /// What one source says: the shape of the file. Every key stands in `table`.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Source {
     name: Option<String>,
@@ -216,6 +228,13 @@ struct Source {
     timeout_max_ms: Option<u64>,
     sync_every_ms: Option<u64>,
     gossip_every_ms: Option<u64>,
+    probe_every_ms: Option<u64>,
+    expire_every_ms: Option<u64>,
+    scrub_every_ms: Option<u64>,
+    sloppy: Option<bool>,
+    hint_bytes_per_s: Option<u64>,
+    sync_bytes_per_s: Option<u64>,
+    log_rows_max: Option<usize>,
     body_timeout_ms: Option<u64>,
     drain_ms: Option<u64>,
     disk_reserve_mb: Option<u64>,
@@ -225,7 +244,7 @@ struct Source {
     node: Vec<Listed>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct LimitsSource {
     key_bytes: Option<usize>,
@@ -238,6 +257,7 @@ struct LimitsSource {
     list_page: Option<usize>,
     sync_bytes: Option<usize>,
     sync_objects: Option<usize>,
+    hint_bytes: Option<u64>,
     connections: Option<usize>,
     bodies_bytes: Option<usize>,
     outbox_bytes: Option<usize>,
@@ -296,6 +316,13 @@ impl Source {
                 timeout_max_ms,
                 sync_every_ms,
                 gossip_every_ms,
+                probe_every_ms,
+                expire_every_ms,
+                scrub_every_ms,
+                sloppy,
+                hint_bytes_per_s,
+                sync_bytes_per_s,
+                log_rows_max,
                 body_timeout_ms,
                 drain_ms,
                 disk_reserve_mb,
@@ -317,6 +344,7 @@ impl Source {
                 list_page,
                 sync_bytes,
                 sync_objects,
+                hint_bytes,
                 connections,
                 bodies_bytes,
                 outbox_bytes,
@@ -403,8 +431,26 @@ impl Setup {
         let ms = |said: Option<u64>, default| said.map_or(default, Duration::from_millis);
         settings.timeout = ms(said.timeout_ms, settings.timeout);
         settings.timeout_max = ms(said.timeout_max_ms, settings.timeout_max);
-        settings.sync_every = ms(said.sync_every_ms, settings.sync_every);
-        settings.gossip_every = ms(said.gossip_every_ms, settings.gossip_every);
+        let every = |key, said: Option<u64>, default: Duration| match said {
+            Some(said) => range(key, said, 1, EVERY_MS_MAX).map(Duration::from_millis),
+            None => Ok(default),
+        };
+        settings.sync_every = every("sync_every_ms", said.sync_every_ms, settings.sync_every)?;
+        settings.gossip_every = every("gossip_every_ms", said.gossip_every_ms, settings.gossip_every)?;
+        settings.probe_every = every("probe_every_ms", said.probe_every_ms, settings.probe_every)?;
+        settings.expire_every = every("expire_every_ms", said.expire_every_ms, settings.expire_every)?;
+        if let Some(said) = said.scrub_every_ms {
+            let ms = range("scrub_every_ms", said, 0, SCRUB_EVERY_MS_MAX)?;
+            settings.scrub_every = Duration::from_millis(ms);
+        }
+        settings.sloppy = said.sloppy.unwrap_or(settings.sloppy);
+        if let Some(said) = said.hint_bytes_per_s {
+            settings.hint_bytes_per_s = range("hint_bytes_per_s", said, HINT_BYTES_PER_S_MIN, u64::MAX)?;
+        }
+        settings.sync_bytes_per_s = said.sync_bytes_per_s.unwrap_or(settings.sync_bytes_per_s);
+        if let Some(said) = said.log_rows_max {
+            settings.log_rows_max = range("log_rows_max", said, 1, LOG_ROWS_MAX)?;
+        }
         settings.limits = check_limits(&said.limits)?;
         settings.clone().check()?;
 
@@ -590,6 +636,14 @@ fn positive(key: &str, value: usize) -> Result<usize, SetupError> {
     Ok(value)
 }
 
+/// `value`, if it is neither less than `min` nor more than `max`.
+fn range<T: Ord + fmt::Display>(key: &str, value: T, min: T, max: T) -> Result<T, SetupError> {
+    if value < min || value > max {
+        return Err(SetupError::Value(format!("{key} = {value}: it must be between {min} and {max}")));
+    }
+    Ok(value)
+}
+
 fn check_limits(said: &LimitsSource) -> Result<Limits, SetupError> {
     let default = Limits::default();
     let limits = Limits {
@@ -607,7 +661,7 @@ fn check_limits(said: &LimitsSource) -> Result<Limits, SetupError> {
         sync_bytes: positive("sync_bytes", said.sync_bytes.unwrap_or(default.sync_bytes))?,
         sync_objects: positive("sync_objects", said.sync_objects.unwrap_or(default.sync_objects))?,
         residual_keys: default.residual_keys,
-        hint_bytes: default.hint_bytes,
+        hint_bytes: said.hint_bytes.unwrap_or(default.hint_bytes),
         window_keys: default.window_keys,
         listed_keys: default.listed_keys,
     };
@@ -719,7 +773,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("godown.toml");
         fs::write(&path, "name = \"a\"\nhttp_port = 1\n").expect("written");
-        let error = Source::gather(Some(&path), std::iter::empty()).err().expect("refused").to_string();
+        let error = Source::gather(Some(&path), std::iter::empty()).expect_err("refused").to_string();
         assert!(error.contains("line 2") && error.contains("http_port"), "{error}");
     }
 
@@ -737,8 +791,17 @@ mod tests {
         assert_eq!(source.timeout_ms, Some(1234));
         assert_eq!(source.limits.calls, Some(5));
         let bad = [("GODOWN_PORT".to_owned(), "http".to_owned())];
-        let error = Source::gather(None, bad.into_iter()).err().expect("refused").to_string();
+        let error = Source::gather(None, bad.into_iter()).expect_err("refused").to_string();
         assert!(error.contains("GODOWN_PORT=http"), "{error}");
+    }
+
+    #[test]
+    fn every_setting_can_be_said_by_a_variable() {
+        let silent = format!("{:?}", Source::default());
+        for (variable, value) in table::samples() {
+            let source = Source::gather(None, [(variable.clone(), value)].into_iter()).expect("valid");
+            assert_ne!(format!("{source:?}"), silent, "{variable} says nothing");
+        }
     }
 
     #[test]
@@ -749,6 +812,15 @@ mod tests {
             ("partitions = 3", "partitions = 3"),
             ("timeout_ms = 0", "timeout"),
             ("body_timeout_ms = 0", "body_timeout_ms"),
+            ("sync_every_ms = 0", "sync_every_ms = 0"),
+            ("gossip_every_ms = 86400001", "gossip_every_ms = 86400001"),
+            ("probe_every_ms = 0", "probe_every_ms = 0"),
+            ("expire_every_ms = 0", "expire_every_ms = 0"),
+            ("scrub_every_ms = 31622400001", "scrub_every_ms = 31622400001"),
+            ("hint_bytes_per_s = 65535", "hint_bytes_per_s = 65535"),
+            ("sync_bytes_per_s = 65535", "sync_bytes_per_s = 65535"),
+            ("log_rows_max = 0", "log_rows_max = 0"),
+            ("log_rows_max = 16777217", "log_rows_max = 16777217"),
             ("limits.calls = 0", "limits.calls = 0"),
             ("limits.connections = 0", "limits.connections = 0"),
             ("limits.key_bytes = 32769", "limits.key_bytes = 32769"),
@@ -783,6 +855,41 @@ mod tests {
         assert_eq!((setup.settings.r, setup.settings.w), (3, 3));
         let setup = check("name = \"a\"\nroot = \"x\"\nreplicas = 1").expect("valid");
         assert_eq!((setup.settings.r, setup.settings.w), (1, 1));
+    }
+
+    #[test]
+    fn every_setting_of_the_core_that_is_set_arrives_there() {
+        let said = "
+            name = \"a\"
+            root = \"x\"
+            sync_every_ms = 1
+            gossip_every_ms = 2
+            probe_every_ms = 3
+            expire_every_ms = 4
+            scrub_every_ms = 5
+            sloppy = false
+            hint_bytes_per_s = 70000
+            sync_bytes_per_s = 80000
+            log_rows_max = 6
+            limits.hint_bytes = 7
+        ";
+        let settings = check(said).expect("valid").settings;
+        let every = [
+            settings.sync_every,
+            settings.gossip_every,
+            settings.probe_every,
+            settings.expire_every,
+            settings.scrub_every,
+        ];
+        assert_eq!(every, [1, 2, 3, 4, 5].map(Duration::from_millis));
+        assert!(!settings.sloppy);
+        assert_eq!((settings.hint_bytes_per_s, settings.sync_bytes_per_s), (70_000, 80_000));
+        assert_eq!((settings.log_rows_max, settings.limits.hint_bytes), (6, 7));
+        // Zero is a word of its own for some.
+        let never = "scrub_every_ms = 0\nsync_bytes_per_s = 0\nlimits.hint_bytes = 0";
+        let settings = check(&format!("name = \"a\"\nroot = \"x\"\n{never}")).expect("valid").settings;
+        assert_eq!((settings.scrub_every, settings.sync_bytes_per_s), (Duration::ZERO, 0));
+        assert_eq!(settings.limits.hint_bytes, 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 enum Kind {
     /// In quotes.
     Text,
-    /// Bare.
+    /// Bare: a number, or true or false.
     Number,
     /// Texts in brackets; in an environment variable commas stand between them.
     Texts,
@@ -61,6 +61,13 @@ pub(super) fn is_stray(variable: &str) -> bool {
     // The last one is for the commands that ask a node.
     let others = ["GODOWN_CONFIG", "GODOWN_NODE"];
     variable.starts_with("GODOWN_") && !others.contains(&variable) && by_variable(variable).is_none()
+}
+
+/// Every setting: its variable, and a value that it takes.
+#[cfg(test)]
+pub(super) fn samples() -> impl Iterator<Item = (String, String)> {
+    let sample = |setting: &Setting| setting.example.trim_matches(['"', '[', ']']).to_owned();
+    SETTINGS.iter().map(move |setting| (setting.variable(), sample(setting)))
 }
 
 const fn top(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
@@ -122,16 +129,59 @@ const SETTINGS: &[Setting] = &[
     top("timeout_ms", Number, "5000", "How long a request may take unless it says ?timeout=."),
     top("timeout_max_ms", Number, "60000", "The longest ?timeout= that is taken."),
     top(
+        "sloppy",
+        Number,
+        "true",
+        "Whether other nodes stand in for replicas that cannot be reached, unless a request says ?sloppy=: true or false.",
+    ),
+    top(
         "sync_every_ms",
         Number,
         "1000",
-        "Time between two comparisons of what this node and a peer have seen.",
+        "Time between two comparisons of what this node and a peer have seen: 1 to 86400000 (a day).",
+    ),
+    top(
+        "sync_bytes_per_s",
+        Number,
+        "33554432",
+        "Bytes that such comparisons may bring to this node in a second: at least 65536, or 0 for no limit.",
+    ),
+    top(
+        "hint_bytes_per_s",
+        Number,
+        "8388608",
+        "Bytes of what is kept for other nodes that are handed over in a second: at least 65536.",
+    ),
+    top(
+        "log_rows_max",
+        Number,
+        "65536",
+        "Changes that a partition remembers for replicas that lack them: 1 to 16777216, in memory. One that lacks more \
+         compares ranges of keys.",
     ),
     top(
         "gossip_every_ms",
         Number,
         "1000",
-        "Time between two messages about who is in the cluster; while something is new they come more often.",
+        "Time between two messages about who is in the cluster, 1 to 86400000; while something is new they come more often.",
+    ),
+    top(
+        "probe_every_ms",
+        Number,
+        "1000",
+        "Time between two probes of whether other nodes answer: 1 to 86400000. The same on every node.",
+    ),
+    top(
+        "expire_every_ms",
+        Number,
+        "60000",
+        "Time between two looks for values whose time is over: 1 to 86400000. Reads hide them at once.",
+    ),
+    top(
+        "scrub_every_ms",
+        Number,
+        "86400000",
+        "Time between two passes that verify every row on disk: up to 31622400000 (a year), or 0 for never.",
     ),
     top(
         "body_timeout_ms",
@@ -153,6 +203,7 @@ const SETTINGS: &[Setting] = &[
     limit("list_page", "1000", "Keys in one page of a listing."),
     limit("sync_bytes", "262144", "Bytes of objects in one message between replicas that catch up."),
     limit("sync_objects", "128", "Objects in such a message."),
+    limit("hint_bytes", "268435456", "Bytes that are kept for other nodes, all together; 0 to keep none."),
     limit("connections", "4096", "HTTP connections at once; further ones wait to be accepted."),
     limit(
         "bodies_bytes",
