@@ -31,6 +31,14 @@ const CLOCK: &str = "x-mec-vclock";
 /// When a value was written, in nanoseconds since 1970.
 const TIMESTAMP: &str = "x-mec-timestamp";
 
+/// When a value's time is over, in the same way; only values that were given one have it.
+const EXPIRES: &str = "x-mec-expires";
+
+/// What a request may say of how it is to be served.
+const READ: [&str; 4] = ["timeout", "r", "pr", "sloppy"];
+const WRITE: [&str; 4] = ["timeout", "w", "pw", "sloppy"];
+const PUT: [&str; 5] = ["timeout", "w", "pw", "sloppy", "ttl"];
+
 /// What a value has whose writer named no type.
 const UNTYPED: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -91,7 +99,7 @@ async fn serve_list(shared: &Front, request: Request) -> Answer {
         Some(after) => Some(check_key(after, shared.limits.key_bytes)?),
         None => None,
     };
-    let call = Call::List { after, limit, wish: wish(&query, None)? };
+    let call = Call::List { after, limit, wish: Wish { timeout: timeout(&query)?, ..Wish::default() } };
     match shared.call(call).await? {
         Reply::Listed { keys, more } => Ok(listing(&keys, more.then_some(limit))),
         Reply::Failed(failure) => Err(failure.into()),
@@ -117,8 +125,8 @@ fn listing(keys: &[Key], next_limit: Option<u32>) -> Response<Body> {
 }
 
 async fn get(shared: &Front, key: Key, head: &Parts) -> Answer {
-    let query = Query::parse(head.uri.query(), &["timeout", "r"])?;
-    let call = Call::Get { key: key.clone(), wish: wish(&query, Some("r"))? };
+    let query = Query::parse(head.uri.query(), &READ)?;
+    let call = Call::Get { key: key.clone(), wish: wish(&query, "r", "pr")? };
     let (siblings, seen) = got(shared.call(call).await?)?;
     let mut response = match &siblings[..] {
         [] => {
@@ -141,6 +149,9 @@ fn single(sibling: &Sibling) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, content_type(sibling));
     insert(headers, header::LAST_MODIFIED, &http_date(sibling));
     insert(headers, TIMESTAMP, &timestamp(sibling));
+    if let Some(expires) = expires(sibling) {
+        insert(headers, EXPIRES, &expires);
+    }
     response
 }
 
@@ -166,19 +177,22 @@ fn part(sibling: &Sibling) -> Part {
     head.extend_from_slice(content_type(sibling).as_bytes());
     let (date, at) = (http_date(sibling), timestamp(sibling));
     head.extend_from_slice(format!("\r\nLast-Modified: {date}\r\nX-Mec-Timestamp: {at}\r\n").as_bytes());
+    if let Some(expires) = expires(sibling) {
+        head.extend_from_slice(format!("X-Mec-Expires: {expires}\r\n").as_bytes());
+    }
     Part { head, value: sibling.value.clone() }
 }
 
 async fn put(shared: &Front, key: Key, head: &Parts, body: Body) -> Answer {
-    let query = Query::parse(head.uri.query(), &["timeout", "w"])?;
-    let wish = wish(&query, Some("w"))?;
+    let query = Query::parse(head.uri.query(), &PUT)?;
+    let (wish, ttl) = (wish(&query, "w", "pw")?, ttl(&query)?);
     let headers = &head.headers;
     let seen = clock(headers, &key)?.unwrap_or_default();
     let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes().to_vec());
     let content_type = Bytes::from(content_type.unwrap_or_default());
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let held = shared.bodies.read(body, announced).await?;
-    let value = Value { bytes: held.bytes.clone(), content_type, ttl: None };
+    let value = Value { bytes: held.bytes.clone(), content_type, ttl };
     let change = Change { key: key.clone(), seen, value: Some(value) };
     let seen = stored(shared.call(Call::Put { change, wish }).await?)?;
     let mut response = Response::new(Body::empty());
@@ -190,10 +204,10 @@ async fn put(shared: &Front, key: Key, head: &Parts, body: Body) -> Answer {
 /// that holds nothing is answered with 404, and leaves no trace of the delete behind.
 async fn delete(shared: &Front, key: Key, head: &Parts) -> Answer {
     let started = Instant::now();
-    let query = Query::parse(head.uri.query(), &["timeout", "w"])?;
-    let wish = wish(&query, Some("w"))?;
+    let query = Query::parse(head.uri.query(), &WRITE)?;
+    let wish = wish(&query, "w", "pw")?;
     let clock = clock(&head.headers, &key)?;
-    let read = Call::Get { key: key.clone(), wish: Wish { quorum: None, ..wish } };
+    let read = Call::Get { key: key.clone(), wish: Wish { quorum: None, primaries: None, ..wish } };
     let (siblings, found) = got(shared.call(read).await?)?;
     if siblings.is_empty() {
         return Err(Refusal::absent(format!("there is no value under {}", escape(&key.0))));
@@ -246,14 +260,29 @@ fn check_key(key: Bytes, bytes_max: usize) -> Result<Key, Refusal> {
     Ok(Key(key))
 }
 
-/// The timeout, and under the name of `quorum` the number of replicas, that a request asks for.
-fn wish(query: &Query, quorum: Option<&str>) -> Result<Wish, Refusal> {
-    let quorum = match quorum {
-        Some(name) => query.number::<u8>(name)?,
-        None => None,
-    };
-    let timeout = query.number::<u64>("timeout")?.map(Duration::from_millis);
-    Ok(Wish { quorum, timeout, ..Wish::default() })
+/// How a request asks to be served; the numbers of replicas, and of primaries among them, stand under these names.
+fn wish(query: &Query, quorum: &str, primaries: &str) -> Result<Wish, Refusal> {
+    Ok(Wish {
+        quorum: query.number(quorum)?,
+        timeout: timeout(query)?,
+        primaries: query.number(primaries)?,
+        sloppy: query.flag("sloppy")?,
+    })
+}
+
+/// In milliseconds, as MecDB's users know it.
+fn timeout(query: &Query) -> Result<Option<Duration>, Refusal> {
+    Ok(query.number("timeout")?.map(Duration::from_millis))
+}
+
+/// How long a value is to be kept, in seconds.
+fn ttl(query: &Query) -> Result<Option<Duration>, Refusal> {
+    match query.number("ttl")? {
+        Some(0) => {
+            Err(Refusal::bad("ttl=0: a value is kept for a second at least; to delete one use DELETE"))
+        }
+        ttl => Ok(ttl.map(Duration::from_secs)),
+    }
 }
 
 /// The clock that a request sends along. One that is not understood is never taken for none.
@@ -288,6 +317,11 @@ fn http_date(sibling: &Sibling) -> String {
 /// The date's milliseconds, and its counter as nanoseconds: no two dates of one node give the same.
 fn timestamp(sibling: &Sibling) -> String {
     (sibling.at.millis() * 1_000_000 + (sibling.at.0 & 0xffff)).to_string()
+}
+
+/// When the value's time is over, in nanoseconds since 1970 as for its date; None when it has no end.
+fn expires(sibling: &Sibling) -> Option<String> {
+    (sibling.expires > 0).then(|| (u128::from(sibling.expires) * 1_000_000).to_string())
 }
 
 /// Inserts a value of visible characters.

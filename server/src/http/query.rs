@@ -69,6 +69,19 @@ impl Query {
         let value = value.escape_ascii();
         number.map(Some).ok_or_else(|| Refusal::bad(format!("{name}={value} is not a number that fits here")))
     }
+
+    /// The parameter called `name`, yes or no.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.0.get(name).map(|value| &value[..]) {
+            None => Ok(None),
+            Some(b"true") => Ok(Some(true)),
+            Some(b"false") => Ok(Some(false)),
+            Some(other) => {
+                let value = other.escape_ascii();
+                Err(Refusal::bad(format!("{name}={value}: it must be true or false")))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_doubled_or_no_number_is_named() {
-        let parse = |query| Query::parse(Some(query), &["timeout", "r"]);
+        let parse = |query| Query::parse(Some(query), &["timeout", "r", "sloppy"]);
         let reason = |query| parse(query).expect_err("refused").to_string();
         assert!(reason("tiemout=5").contains("'tiemout'"));
         assert!(reason("r=1&r=2").contains("'r' is given twice"));
@@ -102,6 +115,12 @@ mod tests {
         assert!(error.contains("timeout=5x"), "{error}");
         assert!(query.number::<u8>("r").is_err());
         assert_eq!(parse("timeout=250&").expect("parses").number("timeout").expect("a number"), Some(250));
+        for bad in ["sloppy", "sloppy=1", "sloppy=True", "sloppy=no"] {
+            let error = parse(bad).expect("parses").flag("sloppy").expect_err("neither").to_string();
+            assert!(error.contains("true or false"), "{error}");
+        }
+        assert_eq!(parse("sloppy=false").expect("parses").flag("sloppy").expect("a flag"), Some(false));
+        assert_eq!(parse("r=1").expect("parses").flag("sloppy").expect("absent"), None);
         assert_eq!(Query::parse(None, &[]).expect("parses").number::<u8>("r").expect("absent"), None);
     }
 }

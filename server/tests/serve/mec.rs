@@ -244,6 +244,31 @@ fn delete_is_204_and_causal_and_404_when_there_is_nothing() {
 }
 
 #[test]
+fn a_value_with_a_time_to_live_says_when_it_ends_and_is_deleted_everywhere_then() {
+    let cluster = Cluster::ready(3, "expire_every_ms = 100\nsync_every_ms = 100");
+    cluster[0].put("/mec/stays", b"value");
+    assert_eq!(cluster[1].get("/mec/stays").header("X-Mec-Expires"), None);
+    cluster[0].put("/mec/k?ttl=1", b"brief");
+    let read = cluster[1].get("/mec/k?r=3");
+    if read.status == 200 {
+        let expires: u64 = read.header("X-Mec-Expires").expect("an end").parse().expect("a number");
+        let at: u64 = read.header("X-Mec-Timestamp").expect("a date").parse().expect("a number");
+        assert!((900_000_000..=1_100_000_000).contains(&expires.abs_diff(at)), "{at} to {expires}");
+    }
+    let long = cluster[0].put("/mec/siblings?ttl=1000", b"1");
+    cluster[0].put("/mec/siblings", b"2");
+    assert_ne!(long, "");
+    let parts = cluster[2].get("/mec/siblings").parts();
+    let ends = parts.iter().filter(|(head, _)| head.contains("X-Mec-Expires: ")).count();
+    assert_eq!((parts.len(), ends), (2, 1), "{parts:?}");
+    wait_until("it is gone", || cluster[2].get("/mec/k").status == 404);
+    wait_until("somebody has deleted it", || {
+        cluster.iter().map(|node| node.stat("/core/expired")).sum::<u64>() > 0
+    });
+    assert_eq!(cluster[0].get("/mec/stays").text(), "value");
+}
+
+#[test]
 fn a_listing_pages_through_every_key_once_and_no_deleted_one() {
     let cluster = Cluster::ready(3, "");
     let mut expected: Vec<String> = (0..23).map(|n| format!("key-{n:02}")).collect();
@@ -347,6 +372,22 @@ fn what_a_query_gets_wrong_is_400_and_named() {
         ("GET", "/mec/k?r=0", "0 replicas"),
         ("GET", "/mec/k?r=4", "4 replicas"),
         ("PUT", "/mec/k?w=256", "w=256"),
+        ("GET", "/mec/k?pr=4", "4 replicas"),
+        ("GET", "/mec/k?pr=two", "pr=two"),
+        ("GET", "/mec/k?pw=1", "'pw'"),
+        ("PUT", "/mec/k?pw=4", "4 replicas"),
+        ("PUT", "/mec/k?pr=1", "'pr'"),
+        ("DELETE", "/mec/k?pr=1", "'pr'"),
+        ("GET", "/mec/k?sloppy=maybe", "sloppy=maybe"),
+        ("PUT", "/mec/k?sloppy", "true or false"),
+        ("PUT", "/mec/k?ttl=0", "ttl=0"),
+        ("PUT", "/mec/k?ttl=-1", "ttl=-1"),
+        ("PUT", "/mec/k?ttl=3153600001", "3153600001s"),
+        ("PUT", "/mec/k?ttl=18446744073709551615", "18446744073709551615s"),
+        ("GET", "/mec/k?ttl=1", "'ttl'"),
+        ("DELETE", "/mec/k?ttl=1", "'ttl'"),
+        ("GET", "/mec?pr=1", "'pr'"),
+        ("GET", "/mec?sloppy=true", "'sloppy'"),
         ("GET", "/mec?limit=0", "limit=0"),
         ("GET", "/mec?limit=1001", "1000"),
         ("GET", "/mec?limit=ten", "limit=ten"),
