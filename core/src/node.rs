@@ -21,7 +21,8 @@ use crate::cx::{Answer, Cx, Join, Owner, Shared, Step, Task, Waiter};
 use crate::effect::{Class, Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
 use crate::expiry::Expiry;
 use crate::get::{self, Gets};
-use crate::hints::{HintReport, Hints, StandIns};
+pub use crate::hints::HintReport;
+use crate::hints::{Hints, StandIns};
 use crate::hlc::HlcSource;
 use crate::id::{CallId, ClusterId, Life, NodeId, OpId};
 use crate::input::{Boot, Call, Input, Reply, Wish};
@@ -81,6 +82,10 @@ pub struct ClusterReport {
     pub blocked: BTreeMap<NodeId, usize>,
     /// What is kept for nodes that could not be reached.
     pub hints: BTreeMap<NodeId, HintReport>,
+    /// Damaged rows that are known, and not mended yet.
+    pub damaged: usize,
+    /// What is in flight, or left to do, in words; None when nothing is. See [`Node::unrest`].
+    pub unrest: Option<String>,
 }
 
 /// One node of a [`ClusterReport`].
@@ -458,6 +463,8 @@ impl Node {
             log_rows: replicas.values().map(Replica::log_len).sum(),
             blocked,
             hints: self.hints.report(),
+            damaged: self.scrub.len(),
+            unrest: self.unrest(),
         }
     }
 

@@ -36,6 +36,12 @@ pub(crate) struct Status {
     pub(crate) log_rows: usize,
     /// Of these, those that cannot go because a member is not known to have what they name.
     pub(crate) blocked: Vec<Blocked>,
+    /// What this node keeps for others that could not be reached.
+    pub(crate) hints: Vec<Hints>,
+    /// Damaged rows that are known, and not mended yet.
+    pub(crate) damaged: usize,
+    /// What is in flight, or left to do, in words; none when nothing is.
+    pub(crate) unrest: Option<String>,
 }
 
 /// One member.
@@ -96,6 +102,20 @@ pub(crate) struct Blocked {
     pub(crate) peer: String,
     /// Log rows that wait for it.
     pub(crate) rows: usize,
+}
+
+/// What a node keeps for another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Hints {
+    /// Whom it is for.
+    pub(crate) peer: String,
+    /// Writes kept.
+    pub(crate) rows: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// How long ago the oldest was written, at most.
+    pub(crate) oldest_age_ms: u64,
 }
 
 /// What the staged changes would do.

@@ -31,6 +31,16 @@ pub(super) fn status(status: &Status) -> String {
         let rows = count(blocked.rows);
         text.push_str(&format!("Log rows that stay until {} has what they name: {rows}.\n", blocked.peer));
     }
+    for hints in &status.hints {
+        let (peer, rows, bytes) = (&hints.peer, thousands(hints.rows), thousands(hints.bytes));
+        let minutes = thousands(hints.oldest_age_ms / 60_000);
+        text.push_str(&format!(
+            "Kept for {peer} until it can be reached: {rows} writes, {bytes} bytes, the oldest for {minutes} minutes.\n"
+        ));
+    }
+    if status.damaged > 0 {
+        text.push_str(&format!("Damaged rows that are not mended yet: {}.\n", count(status.damaged)));
+    }
     text.push_str(&staged(&status.staged));
     text
 }

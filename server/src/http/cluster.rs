@@ -18,7 +18,7 @@ use godown_core::id::{Life, NodeId};
 use godown_core::input::{Call, ClusterCall, ClusterReply, Plan, Reply, Wish};
 use godown_core::key::Partition;
 use godown_core::layout::{Change, Member};
-use godown_core::node::{ClusterReport, MemberReport};
+use godown_core::node::{ClusterReport, HintReport, MemberReport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -26,10 +26,10 @@ use tracing::info;
 
 use super::refusal::Refusal;
 use super::{Front, Shared, check_page, unexpected};
-use crate::cluster::report::{self, Blocked, Done, Move, Partitions, Status, Transfer, hex};
+use crate::cluster::report::{self, Blocked, Done, Hints, Move, Partitions, Status, Transfer, hex};
 use crate::config::Listed;
 use crate::driver::Ask;
-use crate::peers::{Hello, JoinRequest};
+use crate::peers::{Hello, JoinRequest, wall_ms};
 
 type Answer = Result<Response<Body>, Refusal>;
 
@@ -337,6 +337,8 @@ impl Front {
                 dropping: report.dropping,
             },
             log_rows: report.log_rows,
+            damaged: report.damaged,
+            unrest: report.unrest.clone(),
             ..Status::default()
         };
         let transfer = |&(from, partition): &(NodeId, Partition)| Transfer {
@@ -344,10 +346,20 @@ impl Front {
             from: status.name_of(from),
         };
         let blocked = |(&peer, &rows): (&NodeId, &usize)| Blocked { peer: status.name_of(peer), rows };
+        // Dated by this node's clock, which may have been set back meanwhile.
+        let now_ms = wall_ms();
+        let hints = |(&peer, hints): (&NodeId, &HintReport)| Hints {
+            peer: status.name_of(peer),
+            rows: hints.hints,
+            bytes: hints.bytes,
+            oldest_age_ms: now_ms.saturating_sub(hints.oldest_ms),
+        };
+        let hints = report.hints.iter().map(hints).collect();
         let transfers = report.transfers.iter().map(transfer).collect();
         let blocked = report.blocked.iter().map(blocked).collect();
         let staged = report.staged.iter().map(|change| describe_change(change, &status)).collect();
         (status.transfers, status.blocked, status.staged) = (transfers, blocked, staged);
+        status.hints = hints;
         status
     }
 

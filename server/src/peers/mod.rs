@@ -524,7 +524,8 @@ fn parse_address(member: &Member) -> Listed {
     })
 }
 
-fn wall_ms() -> u64 {
+/// What this machine's wall clock says, in milliseconds since 1970.
+pub(crate) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

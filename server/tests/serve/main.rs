@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod crash;
+mod hints;
 mod life;
 mod limits;
 mod mec;

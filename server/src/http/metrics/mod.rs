@@ -82,6 +82,12 @@ fn write_cluster(text: &mut Text, cluster: &Cluster) {
         ("godown_partitions_dropping", "Partitions that this node is dropping.", partitions.dropping),
         ("godown_transfers", "Partitions on their way to this node.", cluster.transfers.len()),
         ("godown_log_rows", "Log rows at rest.", cluster.log_rows),
+        ("godown_rows_damaged", "Damaged rows that are known, and not mended yet.", cluster.damaged),
+        (
+            "godown_quiet",
+            "Whether nothing is in flight, and nothing left to compare, to hand over, to drop or to mend.",
+            usize::from(cluster.unrest.is_none()),
+        ),
     ] {
         text.gauge(name, help).count(&[], count as u64);
     }
@@ -93,6 +99,21 @@ fn write_cluster(text: &mut Text, cluster: &Cluster) {
         text.gauge("godown_collection_blocked", "Log rows that stay until this peer has what they name.");
     for blocked in &cluster.blocked {
         family.count(&[("peer", &blocked.peer)], blocked.rows as u64);
+    }
+    let mut family = text.gauge("godown_hints", "Writes that are kept for a node until it can be reached.");
+    for hints in &cluster.hints {
+        family.count(&[("peer", &hints.peer)], hints.rows);
+    }
+    let mut family = text.gauge("godown_hints_bytes", "Bytes of the writes that are kept for a node.");
+    for hints in &cluster.hints {
+        family.count(&[("peer", &hints.peer)], hints.bytes);
+    }
+    let mut family = text.gauge(
+        "godown_hints_oldest_age_seconds",
+        "How long the oldest write that is kept for a node has been kept, at most.",
+    );
+    for hints in &cluster.hints {
+        family.sample(&[("peer", &hints.peer)], hints.oldest_age_ms as f64 / 1e3);
     }
 }
 
@@ -169,6 +190,7 @@ async fn write_store(text: &mut Text, front: &Front) {
     let store = store.clone();
     // The engine may be in the middle of a sync, and what asks it waits.
     if let Ok(Some(bytes)) = tokio::task::spawn_blocking(move || store.disk_bytes()).await {
-        text.gauge("godown_store_disk_bytes", "Bytes that the store has on disk.").count(&[], bytes);
+        text.gauge("godown_store_disk_bytes", "Bytes that the store has on disk.")
+            .count(&[], bytes);
     }
 }
