@@ -83,6 +83,33 @@ const OBJECT: u8 = b'o';
 const HINT: u8 = b'p';
 const HINT_INDEX: u8 = b'q';
 
+/// Every kind of row: the first byte of its key, and a name.
+const KINDS: [(u8, &str); 10] = [
+    (ACTOR, "actors"),
+    (BEGINNING, "beginnings"),
+    (CHECKPOINT, "checkpoints"),
+    (MARK, "partitions being dropped"),
+    (RECORD, "membership"),
+    (LOG, "log"),
+    (LIFE, "lives"),
+    (OBJECT, "objects"),
+    (HINT, "hints"),
+    (HINT_INDEX, "places of hints"),
+];
+
+/// What kind of row has this key, in a word or two; None for a key that is none of ours.
+#[must_use]
+pub fn kind_of(row: &RowKey) -> Option<&'static str> {
+    let first = row.0.first()?;
+    KINDS.iter().find(|(kind, _)| kind == first).map(|&(_, name)| name)
+}
+
+/// Whether the row holds a client's values: an object, or a hint for one. The others are small.
+#[must_use]
+pub fn has_values(row: &RowKey) -> bool {
+    matches!(row.0.first(), Some(&(OBJECT | HINT)))
+}
+
 fn row_key(table: u8, partition: Partition, rest: &[u8]) -> RowKey {
     let mut bytes = Vec::with_capacity(3 + rest.len());
     bytes.push(table);

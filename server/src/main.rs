@@ -65,6 +65,8 @@ enum Verb {
     Serve(serve::Args),
     /// Print every setting with its default, as a configuration file.
     Config(config::Args),
+    /// Look after the store of a node that does not run.
+    Store(store::Args),
     /// See and change who is in a cluster.
     Cluster(cluster::Args),
     /// Start three nodes, load them, break them, and judge what the clients saw.
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     let outcome: Result<ExitCode, Box<dyn Error>> = match Cli::parse().verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Config(args) => config::run(args),
+        Verb::Store(args) => store::run(args),
         Verb::Cluster(args) => cluster::run(args),
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),

@@ -94,7 +94,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     // With one copy of each key nobody could refill a lost store, either.
     let has_others = memory.as_ref().map_or(setup.has_others(), |memory| !memory.members.is_empty());
     let is_alone = !has_others || setup.shape().1 == 1;
-    let started = Store::start(Arc::clone(&folder), is_alone, setup.disk_reserve_bytes, sender)?;
+    let started =
+        Store::start(Arc::clone(&folder), is_alone, setup.disk_reserve_bytes, setup.compact_every, sender)?;
     if let Some(why) = &started.set_aside {
         error!("starting over an empty store, to be refilled by the other replicas: {why}");
     }

@@ -119,6 +119,8 @@ pub(crate) struct Setup {
     settings: Settings,
     /// Writes are refused while the disk has less than this left.
     pub(crate) disk_reserve_bytes: u64,
+    /// Time between two looks whether the space of what was deleted can be given back; zero for never.
+    pub(crate) compact_every: Duration,
     /// How long calls in flight may take to finish when the node is told to stop.
     pub(crate) drain: Duration,
     /// How long a client may take to send a request's head, and its body.
@@ -238,6 +240,7 @@ struct Source {
     body_timeout_ms: Option<u64>,
     drain_ms: Option<u64>,
     disk_reserve_mb: Option<u64>,
+    compact_every_ms: Option<u64>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     limits: LimitsSource,
@@ -326,6 +329,7 @@ impl Source {
                 body_timeout_ms,
                 drain_ms,
                 disk_reserve_mb,
+                compact_every_ms,
                 log,
                 log_format,
             ]
@@ -466,6 +470,12 @@ impl Setup {
             join,
             settings,
             disk_reserve_bytes: said.disk_reserve_mb.unwrap_or(64).saturating_mul(1 << 20),
+            compact_every: Duration::from_millis(range(
+                "compact_every_ms",
+                said.compact_every_ms.unwrap_or(60_000),
+                0,
+                EVERY_MS_MAX,
+            )?),
             drain: ms(said.drain_ms, Duration::from_secs(10)),
             body_timeout: ms(said.body_timeout_ms, Duration::from_secs(30)),
             connections_max: positive("connections", said.limits.connections.unwrap_or(4_096))?,
@@ -820,6 +830,7 @@ mod tests {
             ("hint_bytes_per_s = 65535", "hint_bytes_per_s = 65535"),
             ("sync_bytes_per_s = 65535", "sync_bytes_per_s = 65535"),
             ("log_rows_max = 0", "log_rows_max = 0"),
+            ("compact_every_ms = 86400001", "compact_every_ms = 86400001"),
             ("log_rows_max = 16777217", "log_rows_max = 16777217"),
             ("limits.calls = 0", "limits.calls = 0"),
             ("limits.connections = 0", "limits.connections = 0"),

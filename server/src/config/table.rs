@@ -191,6 +191,12 @@ const SETTINGS: &[Setting] = &[
     ),
     top("drain_ms", Number, "10000", "How long requests in flight may take to finish after SIGTERM."),
     top("disk_reserve_mb", Number, "64", "Writes are refused while the disk has less than this left."),
+    top(
+        "compact_every_ms",
+        Number,
+        "60000",
+        "Time between two looks whether so much was deleted that its space is given back: up to 86400000, or 0 for never.",
+    ),
     top("log", Text, "\"info\"", "What to log: error, warn, info, debug or trace, also by module."),
     top("log_format", Text, "\"human\"", "How to log: human or json."),
     limit("key_bytes", "1024", "Bytes in a key."),

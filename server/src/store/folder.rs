@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use godown_core::stored::{self, Row, StoredError};
 use serde::{Deserialize, Serialize};
 
+use super::garbage::{self, Garbage};
 use super::lsm::{EngineError, Lsm};
 use super::mark::Mark;
 
@@ -59,6 +60,9 @@ pub(crate) enum FolderError {
         /// This node's name.
         ours: String,
     },
+    /// There is no data folder.
+    #[error("{0} is no data folder of Godown's: it has no file 'node'")]
+    Absent(PathBuf),
     /// It was written with another number of partitions.
     #[error(
         "the data folder {folder} was written with partitions = {theirs}, and the configuration says {ours}: \
@@ -97,6 +101,8 @@ pub(super) struct Opened {
     pub(super) mark: Mark,
     /// The number of the last synced group.
     pub(super) sequence: u64,
+    /// How much of it is worth nothing any more.
+    pub(super) garbage: Garbage,
     /// The rows that the node starts from.
     pub(super) boot_rows: Vec<Row>,
     /// Why the store before this one is not used any more, and where it went.
@@ -123,8 +129,26 @@ enum Distrust {
 impl Folder {
     /// Takes the folder at `path` for the node called `name`, creating it when there is none.
     pub(crate) fn take(path: &Path, name: &str, partitions: u32) -> Result<Self, FolderError> {
+        let create = |source| FolderError::Io { folder: path.to_path_buf(), what: "creating it", source };
+        fs::create_dir_all(path).map_err(create)?;
+        let folder = Self::lock(path)?;
+        folder.check_identity(name, partitions)?;
+        Ok(folder)
+    }
+
+    /// Takes the folder at `path` for whoever only wants to look after it, while no node runs over it. Gives the name of
+    /// the node that it belongs to.
+    pub(super) fn visit(path: &Path) -> Result<(Self, String), FolderError> {
+        if !path.join("node").is_file() {
+            return Err(FolderError::Absent(path.to_path_buf()));
+        }
+        let folder = Self::lock(path)?;
+        let identity = folder.identity()?.ok_or_else(|| FolderError::Absent(path.to_path_buf()))?;
+        Ok((folder, identity.name))
+    }
+
+    fn lock(path: &Path) -> Result<Self, FolderError> {
         let io = |what| move |source| FolderError::Io { folder: path.to_path_buf(), what, source };
-        fs::create_dir_all(path).map_err(io("creating it"))?;
         let lock = File::options()
             .read(true)
             .write(true)
@@ -136,29 +160,29 @@ impl Folder {
             fs::TryLockError::WouldBlock => FolderError::Locked(path.to_path_buf()),
             fs::TryLockError::Error(source) => io("locking it")(source),
         })?;
-        let folder = Self { path: path.to_path_buf(), _lock: lock };
-        folder.check_identity(name, partitions)?;
-        Ok(folder)
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
-    fn check_identity(&self, name: &str, partitions: u32) -> Result<(), FolderError> {
+    /// Whose it is; None when it is nobody's yet.
+    fn identity(&self) -> Result<Option<Identity>, FolderError> {
+        let Some(text) = self.read("node")? else { return Ok(None) };
         let path = self.path.join("node");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity { format: FORMAT, name: name.into(), partitions };
-                let text = toml::to_string(&identity)
-                    .map_err(|error| FolderError::Identity(path, error.to_string()))?;
-                return self.replace("node", &text);
-            }
-            Err(source) => return Err(self.io("reading whose it is", source)),
-        };
         let identity: Identity =
             toml::from_str(&text).map_err(|error| FolderError::Identity(path.clone(), error.to_string()))?;
         if identity.format != FORMAT {
             let words = format!("it has format {}; this version writes {FORMAT}", identity.format);
             return Err(FolderError::Identity(path, words));
         }
+        Ok(Some(identity))
+    }
+
+    fn check_identity(&self, name: &str, partitions: u32) -> Result<(), FolderError> {
+        let Some(identity) = self.identity()? else {
+            let identity = Identity { format: FORMAT, name: name.into(), partitions };
+            let text = toml::to_string(&identity)
+                .map_err(|error| FolderError::Identity(self.path.join("node"), error.to_string()))?;
+            return self.replace("node", &text);
+        };
         if identity.name != name {
             return Err(FolderError::OtherNode {
                 folder: self.path.clone(),
@@ -271,8 +295,10 @@ impl Folder {
             }
             Err(error) => return Err(Distrust::Amnesia(error.to_string())),
         }
+        let garbage = lsm.own(garbage::KEY).map_err(distrust)?;
+        let garbage = garbage.map(|value| Garbage::read(&value)).unwrap_or_default();
         self.sync().map_err(|source| Distrust::Fatal(self.io("syncing it", source)))?;
-        Ok(Opened { lsm, mark, sequence, boot_rows, set_aside: None })
+        Ok(Opened { lsm, mark, sequence, garbage, boot_rows, set_aside: None })
     }
 
     fn new_mark(&self, path: &Path) -> Result<Mark, Distrust> {

@@ -2,12 +2,14 @@
 //!
 //! Everything here blocks, so it is called from the store's own threads and at the start, never from the event loop.
 //! A group of writes becomes one batch; a synced one carries the next sequence in a row of its own, which lies
-//! behind every table of the core (`stored` uses the letters up to `o`). What the engine says when something fails
+//! behind every table of the core (`stored` uses the letters up to `q`). What the engine says when something fails
 //! is sorted here, once, into damage (the node can refill from its peers) and trouble with the machine (it cannot).
 
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
@@ -21,6 +23,9 @@ const CACHE_BYTES: u64 = 64 << 20;
 
 /// Rows kept in memory before they become a table; it also bounds what a start has to read back from the journal.
 const MEMTABLE_BYTES: u64 = 32 << 20;
+
+/// How often somebody who waits for the engine's threads looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A handle to the rows; its clones share everything.
 #[derive(Clone)]
@@ -76,7 +81,7 @@ impl Lsm {
             Ok(Self { db, rows })
         };
         // The engine asserts some of what it reads. On a thread of its own such a panic is one more way of refusing.
-        match std::thread::spawn(open).join() {
+        match thread::spawn(open).join() {
             Ok(opened) => Ok(opened?),
             Err(_) => Err(EngineError::Damaged("the engine panicked over its files".into())),
         }
@@ -145,6 +150,44 @@ impl Lsm {
             batch.insert(&self.rows, SEQUENCE_KEY, sequence.to_le_bytes());
         }
         Ok(batch.commit()?)
+    }
+
+    /// What the row called `key` holds, which is none of the core's.
+    pub(super) fn own(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.rows.get(key)?.map(Bytes::from))
+    }
+
+    /// Moves everything into tables and merges all of them, so that what was removed takes no space any more. Of the
+    /// journals only those go that are full: one of up to a hundred megabytes stays.
+    pub(super) fn compact(&self) -> Result<(), EngineError> {
+        self.flush()?;
+        // Not in the engine's documentation, like what moves rows into tables: a new version of it may call them otherwise.
+        Ok(self.rows.major_compact()?)
+    }
+
+    /// Moves everything into tables.
+    pub(super) fn flush(&self) -> Result<(), EngineError> {
+        self.rows.rotate_memtable()?;
+        while self.rows.sealed_memtable_count() > 0 {
+            // Fails once a thread of the engine has, and then nobody would be waited for.
+            self.db.persist(PersistMode::Buffer)?;
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Bytes of tables on disk.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.rows.disk_space()
+    }
+
+    /// Calls `look` with every row's key and the bytes of its value, in order.
+    pub(super) fn each(&self, mut look: impl FnMut(&RowKey, usize)) -> Result<(), EngineError> {
+        for found in self.db.snapshot().iter(&self.rows) {
+            let (key, value) = found.into_inner()?;
+            look(&RowKey(key.into()), value.len());
+        }
+        Ok(())
     }
 
     /// Bytes on disk, as far as the engine knows.

@@ -7,10 +7,13 @@
 //!
 //! Nothing here waits for the event loop: completions leave through an unbounded channel, and what may be in flight
 //! is bounded by the core. A disk without room refuses writes before the engine sees them, since the engine gives up
-//! for good once a write fails half-way. Anything else that fails means that the store cannot be relied on: the
+//! for good once a write fails half-way. One more thread (`keeper`) gives the space of deleted rows back. Anything else that fails means that the store cannot be relied on: the
 //! event `Broken` stops the process, and the next start recovers.
 
+mod command;
 mod folder;
+mod garbage;
+mod keeper;
 mod lsm;
 mod mark;
 
@@ -18,14 +21,18 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use godown_core::effect::{Class, Read, Scan, Write, WriteAck};
 use godown_core::input::Input;
 use godown_core::stored::Row;
 use tokio::sync::mpsc::UnboundedSender;
 
+pub(crate) use command::{Args, run};
 use folder::Opened;
 pub(crate) use folder::{Folder, FolderError};
+use garbage::Garbage;
+use keeper::{Keeper, lock};
 use lsm::Lsm;
 use mark::Mark;
 
@@ -43,6 +50,9 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// Groups that may wait for the mark; the writer waits when there are more.
 const GROUPS_UNMARKED_MAX: usize = 64;
+
+/// How long the end of a store waits for a compaction that is under way.
+const COMPACTION_END_MAX: Duration = Duration::from_secs(1);
 
 /// What the store tells the event loop.
 #[derive(Debug)]
@@ -70,11 +80,13 @@ pub(crate) struct StoreStats {
     reads: AtomicU64,
     /// Pages read.
     scans: AtomicU64,
+    /// Times that all tables were merged to give space back.
+    compactions: AtomicU64,
 }
 
 impl StoreStats {
     /// Every counter with its name, for reports.
-    pub(crate) fn named(&self) -> [(&'static str, u64); 7] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 8] {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("groups", get(&self.groups)),
@@ -84,6 +96,7 @@ impl StoreStats {
             ("marks", get(&self.marks)),
             ("reads", get(&self.reads)),
             ("scans", get(&self.scans)),
+            ("compactions", get(&self.compactions)),
         ]
     }
 }
@@ -103,7 +116,10 @@ pub(crate) struct Store {
     jobs: mpsc::Sender<Job>,
     writes: mpsc::Sender<Vec<Write>>,
     threads: Vec<JoinHandle<()>>,
+    stop_keeper: mpsc::Sender<()>,
+    keeper_ended: mpsc::Receiver<()>,
     lsm: Lsm,
+    garbage: Arc<Mutex<Garbage>>,
     stats: Arc<StoreStats>,
 }
 
@@ -111,6 +127,7 @@ pub(crate) struct Store {
 #[derive(Clone)]
 pub(crate) struct Meter {
     lsm: Lsm,
+    garbage: Arc<Mutex<Garbage>>,
     stats: Arc<StoreStats>,
 }
 
@@ -118,6 +135,16 @@ impl Meter {
     /// The counters.
     pub(crate) fn stats(&self) -> &StoreStats {
         &self.stats
+    }
+
+    /// Bytes of what was removed and not given back yet: an estimate.
+    pub(crate) fn garbage_bytes(&self) -> u64 {
+        lock(&self.garbage).bytes()
+    }
+
+    /// Bytes of tables on disk. Blocks as [`disk_bytes`](Self::disk_bytes) does.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        self.lsm.table_bytes()
     }
 
     /// Bytes on disk; None when the engine cannot say. Blocks, perhaps for as long as a sync takes.
@@ -138,14 +165,17 @@ pub(crate) struct Started {
 
 impl Store {
     /// Opens the store in `folder` and starts its threads. It refuses writes while the disk has less than
-    /// `reserve_bytes` left. `is_alone` says that no other node could refill it.
+    /// `reserve_bytes` left, and looks `compact_every` so often whether space can be given back; never when that is
+    /// zero. `is_alone` says that no other node could refill it.
     pub(crate) fn start(
         folder: Arc<Folder>,
         is_alone: bool,
         reserve_bytes: u64,
+        compact_every: Duration,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<Started, FolderError> {
-        let Opened { lsm, mark, sequence, boot_rows, set_aside } = folder.open_store(is_alone)?;
+        let Opened { lsm, mark, sequence, garbage, boot_rows, set_aside } = folder.open_store(is_alone)?;
+        let garbage = Arc::new(Mutex::new(garbage));
         let stats = Arc::new(StoreStats::default());
         let (jobs, job_queue) = mpsc::channel();
         let (writes, write_queue) = mpsc::channel();
@@ -158,6 +188,22 @@ impl Store {
             let work = move || read(&lsm, &queue, &stats, &out);
             threads.push(spawn(format!("reader-{index}"), events.clone(), work));
         }
+        let (stop_keeper, stop) = mpsc::channel();
+        let (ended, keeper_ended) = mpsc::channel();
+        if !compact_every.is_zero() {
+            let keeper = Keeper {
+                lsm: lsm.clone(),
+                folder: Arc::clone(&folder),
+                reserve_bytes,
+                every: compact_every,
+                garbage: Arc::clone(&garbage),
+                stats: Arc::clone(&stats),
+                stop,
+                ended,
+            };
+            // Nobody joins it: a compaction under way is no reason for a process to stay.
+            spawn("keeper".into(), events.clone(), move || keeper.run());
+        }
         let writer = Writer {
             lsm: lsm.clone(),
             folder,
@@ -167,13 +213,15 @@ impl Store {
             waiting: VecDeque::new(),
             landed,
             events: events.clone(),
+            garbage: Arc::clone(&garbage),
             stats: Arc::clone(&stats),
         };
         threads.push(spawn("writer".into(), events.clone(), move || writer.run()));
         let (marks, out) = (Arc::clone(&stats), events.clone());
         let work = move || raise_marks(mark, &landed_queue, &marks, &out);
         threads.push(spawn("marker".into(), events, work));
-        Ok(Started { store: Self { jobs, writes, threads, lsm, stats }, boot_rows, set_aside })
+        let store = Self { jobs, writes, threads, stop_keeper, keeper_ended, lsm, garbage, stats };
+        Ok(Started { store, boot_rows, set_aside })
     }
 
     /// Hands reads to the readers, leaving `reads` empty.
@@ -199,15 +247,18 @@ impl Store {
 
     /// What can be asked about the store while it works.
     pub(crate) fn meter(&self) -> Meter {
-        Meter { lsm: self.lsm.clone(), stats: Arc::clone(&self.stats) }
+        let (garbage, stats) = (Arc::clone(&self.garbage), Arc::clone(&self.stats));
+        Meter { lsm: self.lsm.clone(), garbage, stats }
     }
 
     /// Finishes what was handed in, ends the threads and syncs everything. Blocks.
     pub(crate) fn close(self) -> Result<(), String> {
-        drop((self.jobs, self.writes));
+        drop((self.jobs, self.writes, self.stop_keeper));
         for thread in self.threads {
             thread.join().map_err(|_| "a thread of the store panicked")?;
         }
+        // It says nothing, it ends. One that is in the middle of a compaction ends with the process.
+        let _ = self.keeper_ended.recv_timeout(COMPACTION_END_MAX);
         self.lsm.sync().map_err(|error| error.to_string())
     }
 }
@@ -319,6 +370,7 @@ struct Writer {
     waiting: VecDeque<Write>,
     landed: mpsc::SyncSender<Landed>,
     events: UnboundedSender<StoreEvent>,
+    garbage: Arc<Mutex<Garbage>>,
     stats: Arc<StoreStats>,
 }
 
@@ -370,7 +422,13 @@ impl Writer {
         Ok(())
     }
 
-    fn commit(&mut self, group: Group) -> Result<(), String> {
+    fn commit(&mut self, mut group: Group) -> Result<(), String> {
+        {
+            let mut garbage = lock(&self.garbage);
+            if garbage.note(&group.rows) {
+                group.rows.push(garbage.row());
+            }
+        }
         let sequence = group.is_synced.then_some(self.sequence + 1);
         self.lsm.commit(group.rows, sequence).map_err(|error| format!("a write failed: {error}"))?;
         count(&self.stats.groups, 1);

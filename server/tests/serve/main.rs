@@ -11,4 +11,5 @@ mod members;
 mod metrics;
 mod peers;
 mod rolling;
+mod space;
 mod startup;

@@ -148,7 +148,7 @@ fn write_peers(text: &mut Text, report: &PeersReport) {
     }
     let mut family = text.gauge(
         "godown_clock_ahead_seconds",
-        "How far a peer's wall clock was ahead of this node's when it was last called.",
+        "How far a peer's wall clock was ahead of this node's when it was last asked, once a minute.",
     );
     for (name, peer) in &peers {
         if let Some(ahead_ms) = peer.clock_ahead_ms {
@@ -187,10 +187,18 @@ async fn write_store(text: &mut Text, front: &Front) {
         let help = format!("The store's count of {}.", name.replace('_', " "));
         text.counter(&format!("godown_store_{name}"), &help).count(&[], count);
     }
+    text.gauge(
+        "godown_store_garbage_bytes",
+        "Bytes of what was removed and not given back yet: an estimate.",
+    )
+    .count(&[], store.garbage_bytes());
     let store = store.clone();
     // The engine may be in the middle of a sync, and what asks it waits.
-    if let Ok(Some(bytes)) = tokio::task::spawn_blocking(move || store.disk_bytes()).await {
-        text.gauge("godown_store_disk_bytes", "Bytes that the store has on disk.")
+    let sizes = tokio::task::spawn_blocking(move || (store.table_bytes(), store.disk_bytes())).await;
+    if let Ok((table_bytes, Some(bytes))) = sizes {
+        text.gauge("godown_store_table_bytes", "Bytes that the store has on disk in tables.")
+            .count(&[], table_bytes);
+        text.gauge("godown_store_disk_bytes", "Bytes that the store has on disk, tables and journals.")
             .count(&[], bytes);
     }
 }
