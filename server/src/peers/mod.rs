@@ -211,7 +211,7 @@ pub(crate) struct PeerReport {
     pub(crate) sent: u64,
     pub(crate) dropped: u64,
     pub(crate) outbox_bytes: u64,
-    /// How far its wall clock was ahead of this node's when they greeted, give or take the way of a message.
+    /// How far its wall clock was ahead of this node's when it was last asked, give or take the way of a message.
     pub(crate) clock_ahead_ms: Option<i64>,
 }
 
@@ -712,6 +712,24 @@ mod tests {
         };
         let both = async { tokio::join!(ask, answer) };
         timeout(Duration::from_secs(20), both).await.expect("it has stopped asking");
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_asked_again_what_its_clock_says_and_another_life_says_nothing_of_it() {
+        let (a, mut b) = (start("a", Some("c1")).await, start("b", Some("c1")).await);
+        a.set_members(&[&b]);
+        b.set_members(&[&a]);
+        a.is_heard_by(&mut b).await;
+        let link = lock(&a.peers.table).route(b.member().id).cloned().expect("a link");
+        let ahead_ms = || a.peers.report().peers[0].clock_ahead_ms.expect("connected");
+        let set = |life, ahead_ms| *lock(&link.connected) = Some(Connected { life, ahead_ms });
+        set(b.peers.identity.life, 1_000_000);
+        outbound::look_at_clock(&a.peers, &link).await;
+        // One machine has one clock.
+        assert!(ahead_ms().abs() < 10_000, "{}", ahead_ms());
+        set(Life(7), 1_000_000);
+        outbound::look_at_clock(&a.peers, &link).await;
+        assert_eq!(ahead_ms(), 1_000_000);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! node first is called back at once. While a peer is away little waits for it. A node that is no peer yet can be
 //! called as well, to ask who it is, or to be taken in by it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,6 +32,9 @@ const HELLO_MAX: Duration = Duration::from_secs(8);
 /// How long the answer to a question may take: a node that takes another one in has to write that down first.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+/// How often a peer is asked again what its clock says.
+const CLOCK_EVERY: Duration = Duration::from_secs(60);
+
 /// The first pause, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -47,7 +51,7 @@ pub(super) async fn keep_calling(peers: Arc<Peers>, link: Arc<Link>, mut rng: Xo
         let why = match call(&peers, &link).await {
             Ok(stream) => {
                 was_told.clear();
-                let why = send(&link, stream).await;
+                let why = send(&peers, &link, stream).await;
                 *lock(&link.connected) = None;
                 info!(peer = %link.describe(), "the connection ended: {why}");
                 if started.elapsed() > LASTING {
@@ -185,11 +189,33 @@ fn accept(peers: &Peers, link: &Link, theirs: &Hello) -> Result<(), String> {
 }
 
 /// Sends what comes until the connection ends. Says why it did.
-async fn send(link: &Link, stream: TcpStream) -> String {
+async fn send(peers: &Peers, link: &Link, stream: TcpStream) -> String {
     let (reader, writer) = stream.into_split();
     tokio::select! {
+        never = follow_clock(peers, link) => match never {},
         why = write_frames(link, writer) => why,
         why = read_pongs(reader) => why,
+    }
+}
+
+async fn follow_clock(peers: &Peers, link: &Link) -> Infallible {
+    loop {
+        sleep(CLOCK_EVERY).await;
+        look_at_clock(peers, link).await;
+    }
+}
+
+/// Asks a connected peer what its clock says now, over a connection of its own: the other one greets but once. One that
+/// cannot be asked stays as it was.
+pub(super) async fn look_at_clock(peers: &Peers, link: &Link) {
+    let (before, started) = (wall_ms(), Instant::now());
+    let Ok(theirs) = ask(peers, &link.address, Purpose::Ask).await else { return };
+    // It looked at its clock about half-way.
+    let half_ms = u64::try_from(started.elapsed().as_millis() / 2).unwrap_or(u64::MAX);
+    if let Some(connected) = lock(&link.connected).as_mut()
+        && theirs.life().is_ok_and(|life| life == connected.life)
+    {
+        connected.ahead_ms = theirs.ahead_ms(before.saturating_add(half_ms));
     }
 }
 
