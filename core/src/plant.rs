@@ -159,6 +159,8 @@ plants! {
         "our own: found by random runs with refusing disks",
     LifeUnrecorded "life-unrecorded" "A life's row is never written: the next life knows neither its gaps nor that its store was put back."
         "our own: an identity that is only in memory",
+    WriteForgetsOldLayout "write-forgets-old-layout" "While one layout gives way to another, a write needs a quorum in one of them only."
+        "a usual one: the new table is used at once",
     DotReusedAfterDrop "dot-reused-after-drop" "A partition that was dropped and comes back begins to count dots from zero in the same life."
         "Riak: kv679 once more, by way of hand-off",
     AcceptedForgotten "accepted-forgotten" "A proposer puts its own layout forward although another may have been decided."

@@ -361,7 +361,11 @@ impl Puts {
                 let partition = layout.partition(&put.change.key);
                 let holders = layout.holders(partition).to_vec();
                 let needed = if planted!(cx.shared.plants, QuorumShort) { (put.w - 1).max(1) } else { put.w };
-                let sets = layout.write_sets(partition, needed);
+                let sets = if planted!(cx.shared.plants, WriteForgetsOldLayout) {
+                    layout.read_sets(partition, needed)
+                } else {
+                    layout.write_sets(partition, needed)
+                };
                 put.epoch = layout.view().newest;
                 let asked = usize::from(put.terms.primaries);
                 let primaries =

@@ -70,6 +70,7 @@ pub const BUDGETS: &[(Plant, u64)] = &[
     (Plant::SyncFailureIgnored, 200),
     (Plant::OverflowForgotten, 100),
     (Plant::ActorCountedEarly, 200),
+    (Plant::WriteForgetsOldLayout, 6_000),
     (Plant::DotReusedAfterDrop, 6_000),
     (Plant::AcceptedForgotten, 6_000),
     (Plant::HintDroppedBeforeAck, 6_000),
