@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::DecodeError;
+use crate::causal::{Clock, Context};
 use crate::fingerprint::{Fingerprint, ObjectHash};
 use crate::frozen::{
     self, FrozenBallot, FrozenChange as FrozenLayoutChange, FrozenContext, FrozenDot, FrozenKey,
@@ -17,6 +18,7 @@ use crate::frozen::{
 };
 use crate::id::{Life, NodeId};
 use crate::key::{Key, Partition};
+use crate::kind::Object;
 use crate::layout::Layout;
 use crate::layout::active::View;
 use crate::message::{
@@ -94,11 +96,15 @@ type FrozenStaged = (u64, u64, u64, Vec<FrozenLayoutChange>);
 type FrozenDuration = (u64, u32);
 /// Key, what was seen, and bytes with their content type, and milliseconds if they expire, unless it is a delete.
 type FrozenChange = (FrozenKey, FrozenContext, Option<(Bytes, Bytes, Option<u64>)>);
-/// Partition, clock, complete, reaches, more, objects.
-type FrozenGiven = (u16, FrozenContext, bool, bool, bool, Vec<FrozenGivenObject>);
+/// Partition, clock, complete, reaches, more, objects, whether they are without what the clock implies.
+type FrozenGiven = (u16, FrozenContext, bool, bool, bool, Vec<FrozenGivenObject>, bool);
 type FrozenGivenObject = (FrozenKey, Vec<FrozenDot>, FrozenObject);
-/// Clock, complete, objects, same, end.
-type FrozenPage = (FrozenContext, bool, Vec<(FrozenKey, FrozenObject)>, Vec<u32>, Option<FrozenKey>);
+/// Clock, complete, objects, same, end, whether the objects are without what the clock implies.
+type FrozenPage = (FrozenContext, bool, Vec<(FrozenKey, FrozenObject)>, Vec<u32>, Option<FrozenKey>, bool);
+/// Numbers of contexts that the objects of a message may leave out because its clock implies them, all of them together:
+/// a short message must not take all memory.
+const IMPLIED_MAX: usize = 1 << 20;
+
 /// End, and fingerprint and count unless the range is not to be compared.
 type FrozenSpan = (Option<FrozenKey>, Option<(u128, u32)>);
 /// Clock, equal.
@@ -340,7 +346,7 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
         }
         GIVE => {
             let (op, given): GiveBody = read(kind, body)?;
-            Message::Give { op: op.into(), given: thaw_given(given) }
+            Message::Give { op: op.into(), given: thaw_given(given).ok_or(DecodeError::Body(kind))? }
         }
         PULL => {
             let (op, partition, after, until, have): PullBody = read(kind, body)?;
@@ -350,7 +356,11 @@ fn decode_message(kind: u8, body: &[u8]) -> Result<Message, DecodeError> {
         }
         PAGE => {
             let (op, outcome): PageBody = read(kind, body)?;
-            Message::Page { op: op.into(), outcome: outcome.map(thaw_page).map_err(thaw_refusal) }
+            let outcome = match outcome {
+                Ok(page) => Ok(thaw_page(page).ok_or(DecodeError::Body(kind))?),
+                Err(refusal) => Err(thaw_refusal(refusal)),
+            };
+            Message::Page { op: op.into(), outcome }
         }
         LIST => {
             let (op, first, last, after, limit): ListBody = read(kind, body)?;
@@ -482,10 +492,56 @@ fn thaw_probed(probed: FrozenProbed) -> Probed {
     }
 }
 
+/// What the clock implies of every key, if all objects have seen it, so that it can be left out of each: it is the same for
+/// all of them, and grows with the lives of all nodes.
+fn common<'a>(clock: &Clock, mut objects: impl ExactSizeIterator<Item = &'a Object>) -> Option<Context> {
+    let mut bases = Context::new();
+    bases.join_bases(clock.as_context());
+    let is_seen = |object: &Object| {
+        let mut context = freed(object, &bases).context;
+        context.join_bases(&bases);
+        context == object.context
+    };
+    let fits = objects.len().saturating_mul(bases.size()) <= IMPLIED_MAX;
+    (fits && objects.all(is_seen)).then_some(bases)
+}
+
+/// An object without what the clock implies.
+fn freed(object: &Object, bases: &Context) -> Object {
+    let mut object = object.clone();
+    object.context.drop_up_to(|actor| bases.base(actor));
+    object
+}
+
+fn freeze_object(object: &Object, common: Option<&Context>) -> FrozenObject {
+    match common {
+        Some(bases) => (&freed(object, bases)).into(),
+        None => object.into(),
+    }
+}
+
+/// What fills objects that came without what the clock implies, which all are or none. None when they would take more
+/// room than they may.
+fn filling(clock: &Clock, objects: usize, is_freed: bool) -> Option<Context> {
+    if !is_freed {
+        return Some(Context::new());
+    }
+    let mut bases = Context::new();
+    bases.join_bases(clock.as_context());
+    (objects.saturating_mul(bases.size()) <= IMPLIED_MAX).then_some(bases)
+}
+
+fn thaw_object(object: FrozenObject, filling: &Context) -> Object {
+    let mut object: Object = object.into();
+    object.context.join_bases(filling);
+    object
+}
+
 fn freeze_given(given: &Given) -> FrozenGiven {
-    let object = |given: &GivenObject| {
-        let dots = given.dots.iter().map(|&dot| dot.into()).collect();
-        ((&given.key).into(), dots, (&given.object).into())
+    let common = common(&given.clock, given.objects.iter().map(|given| &given.object));
+    let object = |one: &GivenObject| {
+        let dots = one.dots.iter().map(|&dot| dot.into()).collect();
+        ((&one.key).into(), dots, freeze_object(&one.object, common.as_ref()))
     };
     (
         given.partition.0,
@@ -494,34 +550,36 @@ fn freeze_given(given: &Given) -> FrozenGiven {
         given.reaches,
         given.more,
         given.objects.iter().map(object).collect(),
+        common.is_some(),
     )
 }
 
-fn thaw_given((partition, clock, complete, reaches, more, objects): FrozenGiven) -> Given {
+fn thaw_given((partition, clock, complete, reaches, more, objects, is_freed): FrozenGiven) -> Option<Given> {
+    let clock: Clock = clock.into();
+    let filling = filling(&clock, objects.len(), is_freed)?;
     let object = |(key, dots, object): FrozenGivenObject| GivenObject {
         key: key.into(),
         dots: dots.into_iter().map(Into::into).collect(),
-        object: object.into(),
+        object: thaw_object(object, &filling),
     };
-    Given {
-        partition: Partition(partition),
-        clock: clock.into(),
-        complete,
-        reaches,
-        more,
-        objects: objects.into_iter().map(object).collect(),
-    }
+    let objects = objects.into_iter().map(object).collect();
+    Some(Given { partition: Partition(partition), clock, complete, reaches, more, objects })
 }
 
 fn freeze_page(page: &Page) -> FrozenPage {
-    let objects = page.objects.iter().map(|(key, object)| (key.into(), object.into())).collect();
+    let common = common(&page.clock, page.objects.values());
+    let object = |(key, object): (&Key, &Object)| (key.into(), freeze_object(object, common.as_ref()));
+    let objects = page.objects.iter().map(object).collect();
     let end = page.end.as_ref().map(FrozenKey::from);
-    ((&page.clock).into(), page.complete, objects, page.same.clone(), end)
+    ((&page.clock).into(), page.complete, objects, page.same.clone(), end, common.is_some())
 }
 
-fn thaw_page((clock, complete, objects, same, end): FrozenPage) -> Page {
-    let objects = objects.into_iter().map(|(key, object)| (key.into(), object.into())).collect();
-    Page { clock: clock.into(), complete, objects, same, end: end.map(Key) }
+fn thaw_page((clock, complete, objects, same, end, is_freed): FrozenPage) -> Option<Page> {
+    let clock: Clock = clock.into();
+    let filling = filling(&clock, objects.len(), is_freed)?;
+    let object = |(key, object): (FrozenKey, FrozenObject)| (key.into(), thaw_object(object, &filling));
+    let objects = objects.into_iter().map(object).collect();
+    Some(Page { clock, complete, objects, same, end: end.map(Key) })
 }
 
 fn freeze_span(span: &Span) -> FrozenSpan {
