@@ -145,6 +145,10 @@ moments! {
     SameLeftOut "An object that the asker has is left out of a page.",
     TransferPaused "A transfer waits because it was faster than it may be.",
     LogCut "Log rows are dropped although a peer lacks them.",
+    AskedAhead "A peer is asked about a partition before its turn.",
+    AskWaits "A peer asks while objects are being read for it already.",
+    LeftToAnother "A partition is left to a peer that is being asked about it already.",
+    MetAgain "A peer answers again while this node waits for what it was asked before.",
 }
 
 /// The moments that a node, or a campaign, has reached.

@@ -335,6 +335,19 @@ impl Node {
         self.life
     }
 
+    /// Who this is.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// Whether `node` does not answer, as far as this one knows: it has been declared down, or has let a request run into
+    /// its timeout, and nothing has come from it since.
+    #[must_use]
+    pub fn suspects(&self, node: NodeId) -> bool {
+        self.peers.is_suspected(node)
+    }
+
     /// The first life over this node's store: what a cluster that takes it in is to know it by.
     #[must_use]
     pub fn store(&self) -> Life {
@@ -799,6 +812,7 @@ impl Node {
                 Act::Up(node, life) => {
                     self.peers.learn(node, life);
                     self.peers.on_heard(node);
+                    self.sync.meet(cx, node);
                 }
                 Act::Down(node) => {
                     sometimes!(cx.shared.moments, DeclaredDown);
@@ -1064,7 +1078,7 @@ impl Node {
             }
             Message::Probe { op, digest } => self.sync.on_probe(cx, from, view, op, digest),
             Message::Probed { op, outcome } => self.sync.on_probed(cx, from, view, op, outcome),
-            Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, &clock),
+            Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, clock),
             Message::Give { op, given } if self.scrub.has_asked(op) => {
                 self.scrub.on_given(cx, from, op, given)
             }

@@ -2,7 +2,9 @@
 //!
 //! A round with a peer opens with one number for all clocks that both hold; when it matches, nothing else is said.
 //! Otherwise the partitions whose clocks differ are walked one at a time: this node says what it has seen, the peer
-//! gives the objects that the missing dots have changed, found through its log. When the log does not reach back
+//! gives the objects that the missing dots have changed, found through its log. So that many partitions cost no more
+//! round trips than few, the peer is asked about the next ones ahead; and so that nothing comes twice, no partition that
+//! another peer is being asked about. When the log does not reach back
 //! far enough, the whole partition is gone over by ranges of keys (`ranges`): what is equal stays where it is, and the
 //! rest is pulled, page by page. So a transfer costs what differs, and one that was interrupted goes on where it
 //! stopped, because what has come is equal by then. All of it keeps to a pace (`pace`).
@@ -68,6 +70,9 @@ const SCAN_BYTES: usize = 4 << 20;
 /// Rows that a giver reads at a time to compare them.
 const SCAN_ROWS: usize = 1_024;
 
+/// Partitions that a peer is asked about beyond the one that is being walked, at most.
+const AHEAD_MAX: usize = 16;
+
 /// A round of this node's with one peer, and when it must next be looked at.
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
@@ -81,10 +86,19 @@ struct Round {
 enum Stage {
     /// The next round begins with the timer.
     Resting,
-    /// Are our clocks equal?
-    Probing { n: u64, digest: u64 },
+    /// Are our clocks equal? Whether that is to be asked again, should no answer come soon.
+    Probing { n: u64, digest: u64, again: bool },
     /// They were not.
-    Walking { queue: VecDeque<Partition>, walk: Walk },
+    Walking { queue: VecDeque<Partition>, ahead: BTreeMap<Partition, Ahead>, walk: Walk },
+}
+
+/// What the peer was asked about a partition before its turn: the request, and the answer once it has come. It is as good
+/// as one that was long on its way.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Ahead {
+    n: u64,
+    given: Option<Given>,
 }
 
 /// One partition of a round.
@@ -167,12 +181,33 @@ enum By {
     Pages { own: Clock, mends: u64 },
 }
 
-/// Objects being gathered for a peer: one lot per peer, the newest request wins.
+/// What a peer wants to know that it lacks, while objects are gathered for it already.
+#[derive(Debug)]
+#[cfg_attr(feature = "simulation", derive(Clone))]
+struct Asked {
+    op: OpId,
+    partition: Partition,
+    clock: Clock,
+}
+
+/// What objects are gathered for. A peer asks about partitions ahead while it goes over ranges of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    /// What the log names.
+    Asked,
+    /// A range of keys.
+    Range,
+}
+
+/// Objects being gathered for a peer: one lot per peer and lane. What is asked meanwhile waits its turn; of ranges the
+/// newest request wins.
 #[derive(Debug)]
 #[cfg_attr(feature = "simulation", derive(Clone))]
 struct Gather {
     n: u64,
     op: OpId,
+    /// When it was begun.
+    at: Mono,
     partition: Partition,
     clock: Clock,
     /// Whether this replica was complete when it had seen just that.
@@ -217,7 +252,7 @@ impl Whole {
 impl Round {
     /// What a round that is under way is at, in words.
     fn unrest(&self, peer: NodeId) -> Option<String> {
-        let Stage::Walking { queue, walk } = &self.stage else {
+        let Stage::Walking { queue, walk, .. } = &self.stage else {
             return None;
         };
         let step = match &walk.step {
@@ -233,6 +268,32 @@ impl Round {
         let (partition, left) = (walk.partition, queue.len());
         Some(format!("the round with {peer} is walking {partition:?} ({step}), {left} partitions to go"))
     }
+
+    /// Begins soon.
+    fn begin_soon(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        let at = cx.now.mono.after(cx.jitter(cx.config.sync_every / 16));
+        self.begin_by(cx, peer, at);
+    }
+
+    /// Is looked at by then, or sooner if it would be anyway.
+    fn begin_by(&mut self, cx: &mut Cx<'_>, peer: NodeId, at: Mono) {
+        if at < self.at {
+            cx.shared.timers.cancel(self.at, Timer::Sync(peer));
+            self.at = at;
+            cx.shared.timers.set(at, Timer::Sync(peer));
+        }
+    }
+
+    /// Whether the peer is being asked about `partition`, or what it gave by its log is being written.
+    fn asks(&self, partition: Partition) -> bool {
+        let Stage::Walking { ahead, walk, .. } = &self.stage else { return false };
+        let is_asked = match &walk.step {
+            WalkStep::Asking | WalkStep::Pausing(Goal::Ask) => true,
+            WalkStep::Joining { then, .. } => matches!(then, Then::Given { .. }),
+            _ => false,
+        };
+        (is_asked && walk.partition == partition) || ahead.contains_key(&partition)
+    }
 }
 
 /// Anti-entropy with all peers, both ways.
@@ -240,7 +301,9 @@ impl Round {
 #[cfg_attr(feature = "simulation", derive(Clone))]
 pub(crate) struct Sync {
     rounds: BTreeMap<NodeId, Round>,
-    gathers: BTreeMap<NodeId, Gather>,
+    gathers: BTreeMap<(NodeId, Lane), Gather>,
+    /// What peers ask while objects are being gathered for them already, in order.
+    asked: BTreeMap<NodeId, VecDeque<Asked>>,
     shared: BTreeMap<NodeId, Vec<Partition>>,
     /// Partitions that no other node holds.
     alone: Vec<Partition>,
@@ -280,7 +343,8 @@ impl Sync {
                 cx.shared.timers.cancel(round.at, Timer::Sync(peer.0));
             }
         }
-        self.gathers.retain(|peer, _| self.shared.contains_key(peer));
+        self.gathers.retain(|(peer, _), _| self.shared.contains_key(peer));
+        self.asked.retain(|peer, _| self.shared.contains_key(peer));
         for &peer in self.shared.keys() {
             if let btree_map::Entry::Vacant(vacant) = self.rounds.entry(peer) {
                 // The first round is soon, so that a node that was away catches up; jitter keeps nodes out of step.
@@ -299,12 +363,25 @@ impl Sync {
     /// Rounds that rest begin soon.
     pub(crate) fn hasten(&mut self, cx: &mut Cx<'_>) {
         for (&peer, round) in &mut self.rounds {
-            let at = cx.now.mono.after(cx.jitter(cx.config.sync_every / 16));
-            if matches!(round.stage, Stage::Resting) && at < round.at {
-                cx.shared.timers.cancel(round.at, Timer::Sync(peer));
-                round.at = at;
-                cx.shared.timers.set(at, Timer::Sync(peer));
+            if matches!(round.stage, Stage::Resting) {
+                round.begin_soon(cx, peer);
             }
+        }
+    }
+
+    /// The peer answers again. What it was asked before may be lost: if no answer comes soon it is asked once more.
+    pub(crate) fn meet(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        let Some(round) = self.rounds.get_mut(&peer) else { return };
+        match &mut round.stage {
+            Stage::Resting => round.begin_soon(cx, peer),
+            Stage::Probing { again, .. } => {
+                sometimes!(cx.shared.moments, MetAgain);
+                *again = true;
+                let part = cx.config.sync_every / 16;
+                let at = cx.now.mono.after(part + cx.jitter(part));
+                round.begin_by(cx, peer, at);
+            }
+            Stage::Walking { .. } => {}
         }
     }
 
@@ -337,7 +414,7 @@ impl Sync {
 
     /// What is being carried with a peer, either way, in words.
     pub(crate) fn unrest(&self) -> Option<String> {
-        let gather = self.gathers.first_key_value().map(|(peer, gather)| {
+        let gather = self.gathers.first_key_value().map(|((peer, _), gather)| {
             format!("{} objects of {:?} are still to be read for {peer}", gather.left, gather.partition)
         });
         gather.or_else(|| self.rounds.iter().find_map(|(&peer, round)| round.unrest(peer)))
@@ -368,14 +445,14 @@ impl Sync {
             };
             return self.go_on(cx, peer, goal);
         }
-        if !matches!(round.stage, Stage::Resting) {
+        if !matches!(round.stage, Stage::Resting | Stage::Probing { again: true, .. }) {
             sometimes!(cx.shared.moments, RoundHung);
             // Whatever hangs may still be carried out: nothing of it is undone, and nothing is lost by asking again.
             return self.rest(cx, peer);
         }
         let n = cx.next_op();
         let digest = digest(cx, &self.shared[&peer]);
-        round.stage = Stage::Probing { n, digest };
+        round.stage = Stage::Probing { n, digest, again: false };
         cx.send(peer, Message::Probe { op: cx.op(n), digest });
         self.await_step(cx, peer);
     }
@@ -430,7 +507,7 @@ impl Sync {
 
     /// The peer has compared.
     pub(crate) fn on_probed(&mut self, cx: &mut Cx<'_>, from: NodeId, view: View, op: OpId, outcome: Probed) {
-        let Some(Stage::Probing { n, digest: sent }) = self.rounds.get(&from).map(|round| &round.stage)
+        let Some(Stage::Probing { n, digest: sent, .. }) = self.rounds.get(&from).map(|round| &round.stage)
         else {
             return;
         };
@@ -486,13 +563,76 @@ impl Sync {
     // --- Walking the partitions that differ ----------------------------------------------------------------------
 
     /// Takes up the next partition of the queue, or ends the round.
-    fn walk_on(&mut self, cx: &mut Cx<'_>, peer: NodeId, mut queue: VecDeque<Partition>) {
+    fn walk_on(&mut self, cx: &mut Cx<'_>, peer: NodeId, queue: VecDeque<Partition>) {
+        self.walk_ahead(cx, peer, queue, BTreeMap::new());
+    }
+
+    /// The same, where answers about some of the partitions have come ahead or are on their way.
+    ///
+    /// An answer that names nothing leads here once more at once, so as deep as there are answers: [`AHEAD_MAX`].
+    fn walk_ahead(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeId,
+        mut queue: VecDeque<Partition>,
+        mut ahead: BTreeMap<Partition, Ahead>,
+    ) {
+        // What another peer is being asked about would come twice. Should this one have more, the next round will tell.
+        let is_free =
+            |partition: &Partition| ahead.contains_key(partition) || !self.is_asked(peer, *partition);
+        while queue.front().is_some_and(|partition| !is_free(partition)) {
+            sometimes!(cx.shared.moments, LeftToAnother);
+            queue.pop_front();
+        }
         let Some(partition) = queue.pop_front() else {
             return self.rest(cx, peer);
         };
-        let walk = Walk { n: cx.next_op(), partition, step: WalkStep::Asking };
-        self.rounds.get_mut(&peer).expect("a round is walked").stage = Stage::Walking { queue, walk };
-        self.go_on(cx, peer, Goal::Ask);
+        let answer = ahead.remove(&partition);
+        let n = answer.as_ref().map_or_else(|| cx.next_op(), |ahead| ahead.n);
+        let walk = Walk { n, partition, step: WalkStep::Asking };
+        self.rounds.get_mut(&peer).expect("a round is walked").stage = Stage::Walking { queue, ahead, walk };
+        match answer {
+            None => {
+                self.go_on(cx, peer, Goal::Ask);
+                self.ask_ahead(cx, peer);
+            }
+            Some(Ahead { given, .. }) => {
+                self.ask_ahead(cx, peer);
+                self.await_step(cx, peer);
+                if let Some(given) = given {
+                    self.given(cx, peer, n, given);
+                }
+            }
+        }
+    }
+
+    /// Whether a peer other than this one is being asked about `partition`.
+    fn is_asked(&self, but: NodeId, partition: Partition) -> bool {
+        self.rounds.iter().any(|(&peer, round)| peer != but && round.asks(partition))
+    }
+
+    /// Asks the peer about the partitions that come next, while the pace allows it.
+    fn ask_ahead(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
+        if self.pace.pause(cx.now.mono).is_some() {
+            return;
+        }
+        let Some(Stage::Walking { queue, ahead, .. }) = self.rounds.get(&peer).map(|round| &round.stage)
+        else {
+            return;
+        };
+        let next = queue.iter().take(AHEAD_MAX).copied();
+        let next: Vec<Partition> = next
+            .filter(|partition| !ahead.contains_key(partition) && !self.is_asked(peer, *partition))
+            .collect();
+        for partition in next {
+            sometimes!(cx.shared.moments, AskedAhead);
+            let Walk { n, .. } = ask(cx, peer, partition);
+            if let Some(Stage::Walking { ahead, .. }) =
+                self.rounds.get_mut(&peer).map(|round| &mut round.stage)
+            {
+                ahead.insert(partition, Ahead { n, given: None });
+            }
+        }
     }
 
     /// Does what a walk is to do next, once the pace allows it.
@@ -518,11 +658,11 @@ impl Sync {
     /// The present partition is done with, well or not.
     fn next_partition(&mut self, cx: &mut Cx<'_>, peer: NodeId) {
         let round = self.rounds.get_mut(&peer).expect("a round is walked");
-        let Stage::Walking { queue, .. } = &mut round.stage else {
+        let Stage::Walking { queue, ahead, .. } = &mut round.stage else {
             return;
         };
-        let queue = core::mem::take(queue);
-        self.walk_on(cx, peer, queue);
+        let (queue, ahead) = (core::mem::take(queue), core::mem::take(ahead));
+        self.walk_ahead(cx, peer, queue, ahead);
     }
 
     fn walk(&mut self, peer: NodeId, n: u64) -> Option<&mut Walk> {
@@ -534,11 +674,30 @@ impl Sync {
 
     /// The peer gives what was missing.
     pub(crate) fn on_give(&mut self, cx: &mut Cx<'_>, from: NodeId, op: OpId, given: Given) {
-        let awaited =
-            |walk: &Walk| matches!(walk.step, WalkStep::Asking) && walk.partition == given.partition;
-        if !cx.has_asked(op) || !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
+        if !cx.has_asked(op) {
             return;
         }
+        if let Some(Stage::Walking { ahead, .. }) = self.rounds.get_mut(&from).map(|round| &mut round.stage)
+            && let Some(ahead) = ahead.get_mut(&given.partition).filter(|ahead| ahead.n == op.n)
+        {
+            if ahead.given.is_none() {
+                let bytes = given_bytes(&given);
+                ahead.given = Some(given);
+                self.pace.spend(cx.now.mono, bytes, cx.config.sync_bytes_per_s);
+            }
+            return;
+        }
+        let awaited =
+            |walk: &Walk| matches!(walk.step, WalkStep::Asking) && walk.partition == given.partition;
+        if !self.walk(from, op.n).is_some_and(|walk| awaited(walk)) {
+            return;
+        }
+        self.pace.spend(cx.now.mono, given_bytes(&given), cx.config.sync_bytes_per_s);
+        self.given(cx, from, op.n, given);
+    }
+
+    /// What the peer has given comes to its turn.
+    fn given(&mut self, cx: &mut Cx<'_>, from: NodeId, n: u64, given: Given) {
         check_continuity(cx, given.partition, &given.clock);
         let is_lapsed = cx.shared.replicas[&given.partition].lapsed;
         if is_lapsed && !write_checkpoint(cx, CheckpointWrite::nothing(given.partition)) {
@@ -548,11 +707,10 @@ impl Sync {
         let Given { clock, complete, reaches, more, objects, .. } = given;
         let progress = !objects.is_empty();
         cx.shared.stats.sync_objects += objects.len() as u64;
-        self.spend(cx, objects.iter().map(|given| (&given.key, &given.object)));
         let then = Then::Given { clock, complete, reaches, more, progress };
         let joins =
             objects.into_iter().map(|given| (given.key, given.object, given.dots, Join::Delta)).collect();
-        self.join_all(cx, from, op.n, joins, then);
+        self.join_all(cx, from, n, joins, then);
     }
 
     /// Has objects written; `then` follows when all are on disk.
@@ -931,7 +1089,7 @@ impl Sync {
         cx.shared.stats.sync_pages += 1;
         cx.shared.stats.sync_pulled += objects.len() as u64;
         cx.shared.stats.sync_same += turned.equal;
-        self.spend(cx, &objects);
+        self.pace.spend(cx.now.mono, objects_bytes(&objects), cx.config.sync_bytes_per_s);
         sometimes!(cx.shared.moments, PagePulled);
         sometimes!(cx.shared.moments, SeveralPages, end.is_some());
         sometimes!(cx.shared.moments, SameLeftOut, turned.equal > 0);
@@ -950,13 +1108,6 @@ impl Sync {
         Some(core::mem::replace(&mut walk.step, WalkStep::Checkpointing))
     }
 
-    /// Objects have come: whoever wants more waits until they are paid for.
-    fn spend<'a>(&mut self, cx: &Cx<'_>, objects: impl IntoIterator<Item = (&'a Key, &'a Object)>) {
-        let cost = |(key, object)| (object_bytes(key, object) as u64).max(OBJECT_BYTES_MIN);
-        let bytes = objects.into_iter().map(cost).sum();
-        self.pace.spend(cx.now.mono, bytes, cx.config.sync_bytes_per_s);
-    }
-
     // --- Giving ----------------------------------------------------------------------------------------------------
 
     /// A peer says what it has seen of a partition, and wants the rest.
@@ -966,32 +1117,69 @@ impl Sync {
         from: NodeId,
         op: OpId,
         partition: Partition,
-        theirs: &Clock,
+        theirs: Clock,
     ) {
         if !cx.layout.holds(from, partition) {
             return cx.note(Note::Stranger { from });
         }
-        check_continuity(cx, partition, theirs);
+        let asked = Asked { op, partition, clock: theirs };
+        let lane = (from, Lane::Asked);
+        // Whoever asks again has given the first request up, and after a request's time all of them.
+        let is_wanted = |gather: &Gather| {
+            gather.partition != partition && cx.now.mono < gather.at.after(cx.config.timeout)
+        };
+        if self.gathers.get(&lane).is_some_and(is_wanted) {
+            let waiting = self.asked.entry(from).or_default();
+            waiting.retain(|asked| asked.partition != partition);
+            if waiting.len() > AHEAD_MAX {
+                waiting.pop_front();
+            }
+            sometimes!(cx.shared.moments, AskWaits);
+            return waiting.push_back(asked);
+        }
+        sometimes!(cx.shared.moments, GatherReplaced, self.gathers.contains_key(&lane));
+        self.gathers.remove(&lane);
+        self.answer(cx, from, asked);
+        self.answer_waiting(cx, from);
+    }
+
+    /// Gathers what a peer lacks.
+    fn answer(&mut self, cx: &mut Cx<'_>, from: NodeId, asked: Asked) {
+        let Asked { op, partition, clock: theirs } = asked;
+        if !cx.layout.holds(from, partition) {
+            return;
+        }
+        check_continuity(cx, partition, &theirs);
         let max = cx.config.limits.sync_objects;
         let Some(replica) = cx.replica(partition) else {
             return;
         };
-        replica.peer_has(from, theirs);
-        let (missing, reaches) = replica.missing(theirs, max);
+        replica.peer_has(from, &theirs);
+        let (missing, reaches) = replica.missing(&theirs, max);
         let more = missing.len() > max;
         let dots: BTreeMap<Key, Vec<Dot>> =
             missing.into_iter().take(max).map(|(key, dots)| (key.clone(), dots)).collect();
         let (clock, complete) = (replica.clock().clone(), replica.complete);
         prune(cx, partition);
-        sometimes!(cx.shared.moments, GatherReplaced, self.gathers.contains_key(&from));
-        let n = cx.next_op();
+        let (n, at) = (cx.next_op(), cx.now.mono);
         let keys: Vec<Key> = dots.keys().cloned().collect();
         let what = Gathering::Given { reaches, more };
         let (objects, left) = (BTreeMap::new(), keys.len());
         let withheld = false;
-        self.gathers
-            .insert(from, Gather { n, op, partition, clock, complete, left, dots, objects, withheld, what });
-        self.gather(cx, from, n, keys);
+        let gather = Gather { n, op, at, partition, clock, complete, left, dots, objects, withheld, what };
+        self.gathers.insert((from, Lane::Asked), gather);
+        self.gather(cx, (from, Lane::Asked), n, keys);
+    }
+
+    /// Takes up what a peer has asked meanwhile, until there is something to be read for it.
+    fn answer_waiting(&mut self, cx: &mut Cx<'_>, to: NodeId) {
+        while !self.gathers.contains_key(&(to, Lane::Asked)) {
+            let Some(asked) = self.asked.get_mut(&to).and_then(VecDeque::pop_front) else {
+                self.asked.remove(&to);
+                return;
+            };
+            self.answer(cx, to, asked);
+        }
     }
 
     /// A peer wants a page of a range of keys.
@@ -1009,17 +1197,17 @@ impl Sync {
             return cx.send(from, Message::Page { op, outcome: Err(Refusal::NotHeld) });
         };
         let (clock, complete) = (replica.clock().clone(), replica.complete);
-        let n = cx.next_op();
+        let (n, at) = (cx.next_op(), cx.now.mono);
         let bounds = stored::objects_within(partition, after.as_ref(), until.as_ref());
         let what = Gathering::Page { after, until, have, end: None };
         let (dots, objects, withheld) = (BTreeMap::new(), BTreeMap::new(), false);
         self.gathers.insert(
-            from,
-            Gather { n, op, partition, clock, complete, left: 0, dots, objects, withheld, what },
+            (from, Lane::Range),
+            Gather { n, op, at, partition, clock, complete, left: 0, dots, objects, withheld, what },
         );
         if bounds.0 >= bounds.1 {
             // Nothing lies in a range that ends before it begins.
-            return self.give(cx, from);
+            return self.give(cx, (from, Lane::Range));
         }
         let limits = &cx.config.limits;
         cx.scan(Owner::Gather { to: from, n }, bounds, limits.sync_objects, limits.sync_bytes);
@@ -1045,26 +1233,26 @@ impl Sync {
         else {
             return cx.note(Note::Stranger { from });
         };
-        let n = cx.next_op();
+        let (n, at) = (cx.next_op(), cx.now.mono);
         let what = Gathering::Compared(Box::new(comparison));
         let (dots, objects, withheld) = (BTreeMap::new(), BTreeMap::new(), false);
         self.gathers.insert(
-            from,
-            Gather { n, op, partition, clock, complete, left: 0, dots, objects, withheld, what },
+            (from, Lane::Range),
+            Gather { n, op, at, partition, clock, complete, left: 0, dots, objects, withheld, what },
         );
         self.compare(cx, from);
     }
 
     /// Reads what is to be compared next, or answers.
     fn compare(&mut self, cx: &mut Cx<'_>, to: NodeId) {
-        let Some(gather) = self.gathers.get_mut(&to) else { return };
+        let Some(gather) = self.gathers.get_mut(&(to, Lane::Range)) else { return };
         let Gathering::Compared(comparison) = &mut gather.what else { return };
         match comparison.next() {
             Some((after, until, rows)) => {
                 let bounds = stored::objects_within(gather.partition, after.as_ref(), until.as_ref());
                 cx.scan(Owner::Gather { to, n: gather.n }, bounds, rows.min(SCAN_ROWS), SCAN_BYTES);
             }
-            None => self.give(cx, to),
+            None => self.give(cx, (to, Lane::Range)),
         }
     }
 
@@ -1076,7 +1264,7 @@ impl Sync {
         n: u64,
         outcome: Result<(Vec<Row>, bool), String>,
     ) {
-        let Some(gather) = self.gathers.get_mut(&to).filter(|gather| gather.n == n) else {
+        let Some(gather) = self.gathers.get_mut(&(to, Lane::Range)).filter(|gather| gather.n == n) else {
             return;
         };
         let op = gather.op;
@@ -1090,7 +1278,7 @@ impl Sync {
                     Gathering::Compared(_) => Message::Compared { op, outcome: Err(Refusal::Storage) },
                     _ => Message::Page { op, outcome: Err(Refusal::Storage) },
                 };
-                self.gathers.remove(&to);
+                self.gathers.remove(&(to, Lane::Range));
                 cx.send(to, refused);
             }
         }
@@ -1098,7 +1286,7 @@ impl Sync {
 
     /// The keys of the page have been read; the objects follow, each under its slot.
     fn on_page_rows(&mut self, cx: &mut Cx<'_>, to: NodeId, rows: &[Row], more: bool) {
-        let Some(gather) = self.gathers.get_mut(&to) else { return };
+        let Some(gather) = self.gathers.get_mut(&(to, Lane::Range)) else { return };
         let Gathering::Page { after, until, end, .. } = &mut gather.what else { return };
         let mut keys: BTreeSet<Key> =
             rows.iter().filter_map(|row| stored::key_of(&row.key)).map(|(_, key)| key).collect();
@@ -1111,12 +1299,12 @@ impl Sync {
         keys.extend(replica.writing_within(after.as_ref(), last).cloned());
         gather.left = keys.len();
         let n = gather.n;
-        self.gather(cx, to, n, keys.into_iter().collect());
+        self.gather(cx, (to, Lane::Range), n, keys.into_iter().collect());
     }
 
     /// Rows have been read that are to be compared.
     fn on_compared_rows(&mut self, cx: &mut Cx<'_>, to: NodeId, rows: &[Row], more: bool) {
-        let Some(gather) = self.gathers.get_mut(&to) else { return };
+        let Some(gather) = self.gathers.get_mut(&(to, Lane::Range)) else { return };
         let Gathering::Compared(comparison) = &mut gather.what else { return };
         let mut rows: BTreeMap<Key, Shown> =
             shown(cx, Seed::of(gather.op.origin), rows).into_iter().collect();
@@ -1132,10 +1320,11 @@ impl Sync {
         self.compare(cx, to);
     }
 
-    fn gather(&mut self, cx: &mut Cx<'_>, to: NodeId, n: u64, keys: Vec<Key>) {
+    fn gather(&mut self, cx: &mut Cx<'_>, lane: (NodeId, Lane), n: u64, keys: Vec<Key>) {
         if keys.is_empty() {
-            return self.give(cx, to);
+            return self.give(cx, lane);
         }
+        let to = lane.0;
         for key in keys {
             cx.access(key.clone(), Waiter::Gather { to, n, key }, Task::Load);
         }
@@ -1143,9 +1332,10 @@ impl Sync {
 
     /// One of the objects has been read, or could not be.
     pub(crate) fn on_gathered(&mut self, cx: &mut Cx<'_>, to: NodeId, n: u64, key: Key, answer: Answer) {
-        let Some(gather) = self.gathers.get_mut(&to).filter(|gather| gather.n == n) else {
-            return;
-        };
+        let lanes = [(to, Lane::Asked), (to, Lane::Range)];
+        let is_it = |lane: &(NodeId, Lane)| self.gathers.get(lane).is_some_and(|gather| gather.n == n);
+        let Some(lane) = lanes.into_iter().find(is_it) else { return };
+        let Some(gather) = self.gathers.get_mut(&lane) else { return };
         gather.left -= 1;
         match answer {
             Answer::Loaded(object) => {
@@ -1154,15 +1344,17 @@ impl Sync {
             _ => gather.withheld = true,
         }
         if gather.left == 0 {
-            self.give(cx, to);
+            self.give(cx, lane);
+            self.answer_waiting(cx, to);
         }
     }
 
     /// Sends what has been gathered.
-    fn give(&mut self, cx: &mut Cx<'_>, to: NodeId) {
-        let Some(gather) = self.gathers.remove(&to) else {
+    fn give(&mut self, cx: &mut Cx<'_>, lane: (NodeId, Lane)) {
+        let Some(gather) = self.gathers.remove(&lane) else {
             return;
         };
+        let to = lane.0;
         let Gather { op, partition, clock, complete, mut dots, objects, withheld, what, .. } = gather;
         let read_late = planted!(cx.shared.plants, ClockAfterObjects);
         let clock = if read_late { cx.shared.replicas[&partition].clock().clone() } else { clock };
@@ -1285,6 +1477,16 @@ fn has_lost(whole: &Whole, clock: &Clock) -> bool {
 /// Rows that a giver reads for one comparison, at most: more than an asker's windows hold, and not as many as it likes.
 fn compared_rows_max(config: &Config) -> usize {
     config.limits.window_keys.saturating_mul(4)
+}
+
+/// What the objects that have come are to be paid for as.
+fn objects_bytes<'a>(objects: impl IntoIterator<Item = (&'a Key, &'a Object)>) -> u64 {
+    let cost = |(key, object)| (object_bytes(key, object) as u64).max(OBJECT_BYTES_MIN);
+    objects.into_iter().map(cost).sum()
+}
+
+fn given_bytes(given: &Given) -> u64 {
+    objects_bytes(given.objects.iter().map(|given| (&given.key, &given.object)))
 }
 
 /// Bytes that an object takes in a frame, about.

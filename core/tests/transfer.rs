@@ -16,7 +16,7 @@ use godown_core::id::{Life, NodeId, OpId};
 use godown_core::key::Partition;
 use godown_core::kind::{Object, Sibling};
 use godown_core::layout::active::View;
-use godown_core::message::{Compared, Given, Message, Probed, Refusal, Span};
+use godown_core::message::{Compared, Given, GivenObject, Message, Page, Probed, Refusal, Span};
 use godown_core::node::Node;
 use godown_core::replica::Checkpoint;
 use godown_core::stats::Stats;
@@ -291,6 +291,174 @@ fn what_lies_beyond_a_gap_stays_in_the_log_however_long_it_becomes() {
     assert_eq!(held(&cluster, n3).len(), 199, "a transfer claims bases only: the log has to name the rest");
     let clocks: Vec<_> = cluster.nodes().map(|node| node.clock(P0)).collect();
     assert!(clocks.iter().all(|clock| *clock == clocks[0]), "{clocks:?}");
+}
+
+// --- Rounds with many partitions, and with several peers -------------------------------------------------------------
+
+/// Three nodes with many partitions, and writes to so many keys that the third has missed and is still cut off from.
+fn misses(keys: u64, partitions: u32) -> Cluster {
+    let mut cluster = Cluster::new(3, |settings| {
+        settings.partitions = partitions;
+        settings.timeout_max = 24 * HOUR;
+    });
+    // Nobody gives up while a test holds something up.
+    cluster.settings.timeout = 24 * HOUR;
+    for id in [N1, N2, NodeId(3)] {
+        cluster.crash(id);
+        cluster.start(id);
+    }
+    cluster.pass(3 * HOUR);
+    let n3 = NodeId(3);
+    cluster.cut.extend([(N1, n3), (N2, n3), (n3, N1), (n3, N2)]);
+    for n in 0..keys {
+        cluster.put(N1, &name(n), Some("v"), Context::new());
+    }
+    cluster.sent.clear();
+    cluster
+}
+
+fn has_all(cluster: &Cluster, keys: u64) -> bool {
+    (0..keys).all(|n| cluster.values(NodeId(3), &name(n)) == ["v"])
+}
+
+#[test]
+fn a_peer_is_asked_about_many_partitions_before_it_has_answered_the_first() {
+    const KEYS: u64 = 200;
+    let mut cluster = misses(KEYS, 64);
+    let n3 = NodeId(3);
+    cluster.cut.retain(|&link| link == (N2, n3) || link == (n3, N2));
+    cluster.pass(3 * HOUR);
+    assert!(has_all(&cluster, KEYS));
+    // What n3 asks and is given, in order: how many answers it waits for at a time, and for how many at most.
+    let (mut open, mut asks, mut most) = (0_i32, 0, 0);
+    for (from, to, message) in &cluster.sent {
+        match message {
+            Message::Ask { .. } if (*from, *to) == (n3, N1) => (open, asks) = (open + 1, asks + 1),
+            Message::Give { .. } if (*from, *to) == (N1, n3) => open -= 1,
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    assert_eq!(most, 17, "sixteen are asked about ahead");
+    assert_eq!(open, 0, "each is answered");
+    assert!(asks <= 64 + 16, "{asks}: none is asked about again and again");
+}
+
+#[test]
+fn what_was_missed_comes_once_however_many_peers_have_it() {
+    const KEYS: u64 = 1_000;
+    for partitions in [1, 64] {
+        let mut cluster = misses(KEYS, partitions);
+        let n3 = NodeId(3);
+        cluster.cut.clear();
+        // Its disk takes its time: the round with the one peer begins while what the other gave is being written.
+        cluster.hold(n3);
+        cluster.pass(2 * HOUR);
+        let asked = |cluster: &Cluster| {
+            let asks = cluster.sent.iter().filter_map(|(from, to, message)| match message {
+                Message::Ask { partition, .. } if *from == n3 => Some((*partition, *to)),
+                _ => None,
+            });
+            asks.collect::<std::collections::BTreeSet<_>>()
+        };
+        let first = asked(&cluster);
+        let at: std::collections::BTreeSet<Partition> =
+            first.iter().map(|(partition, _)| *partition).collect();
+        assert!(!first.is_empty());
+        if partitions == 1 {
+            assert_eq!(first.len(), at.len(), "no partition is asked about at two peers");
+        }
+        cluster.release(n3);
+        cluster.pass(24 * HOUR);
+        assert!(has_all(&cluster, KEYS));
+        assert_eq!(stats(&cluster, n3).sync_objects, KEYS, "of {partitions} partitions");
+    }
+}
+
+#[test]
+fn a_round_whose_probe_was_lost_begins_anew_when_the_peer_is_back() {
+    let mut cluster = Cluster::new(2, |settings| {
+        settings.replicas = 2;
+        settings.w = 1;
+        settings.sync_every = Duration::from_secs(30);
+        settings.probe_every = Duration::from_secs(60);
+        settings.timeout_max = HOUR;
+        settings.timeout = HOUR;
+    });
+    cluster.cut.extend([(N1, N2), (N2, N1)]);
+    cluster.put(N1, "key", Some("v"), Context::new());
+    cluster.pass(HOUR / 6);
+    cluster.cut.clear();
+    cluster.pass(HOUR / 6);
+    assert_eq!(cluster.values(N2, "key"), ["v"]);
+}
+
+// --- What frames leave out ---------------------------------------------------------------------------------------------
+
+/// What `lives` lives have written, one dot each.
+fn seen_by_all(lives: u64) -> Context {
+    let mut context = Context::new();
+    (0..lives).for_each(|life| context.raise(Life(1 << 100 | u128::from(life)), 7));
+    context
+}
+
+fn given(objects: u64, clock: &Context, seen: &Context) -> Given {
+    let given = |n| {
+        let mut object = object(n, 10);
+        object.context = seen.clone();
+        GivenObject { key: key_of(&name(n)), dots: vec![Dot { actor: AUTHOR, n }], object }
+    };
+    let (clock, objects) = (Clock::from_context(clock.clone()), (1..=objects).map(given).collect());
+    Given { partition: P0, clock, complete: true, reaches: true, more: false, objects }
+}
+
+/// The bytes of a frame that says the same when it is read again.
+fn says_the_same(given: &Given) -> usize {
+    let page = Page {
+        clock: given.clock.clone(),
+        complete: true,
+        objects: given.objects.iter().map(|given| (given.key.clone(), given.object.clone())).collect(),
+        same: Vec::new(),
+        end: None,
+    };
+    let given = Message::Give { op: op(1), given: given.clone() };
+    let sizes = [given, Message::Page { op: op(1), outcome: Ok(page) }].map(|message| {
+        let mut frame = Vec::new();
+        assert!(wire::encode(wire::VERSION_MAX, View::default(), &message, &mut frame));
+        assert_eq!(wire::decode(&frame[wire::PREFIX..]), Ok((View::default(), message)));
+        frame.len()
+    });
+    sizes[0].max(sizes[1])
+}
+
+#[test]
+fn what_a_clock_implies_is_sent_once_and_not_with_every_object() {
+    let sizes = [1, 50].map(|lives| {
+        let seen = seen_by_all(lives);
+        says_the_same(&given(100, &seen, &seen))
+    });
+    assert!(sizes[1] - sizes[0] < 50 * 20, "{sizes:?}: 49 lives more are told once");
+    let seen = seen_by_all(50);
+    // One that has seen more, beyond a gap and without one, and one that has seen less.
+    let mut more = seen.clone();
+    more.insert(Dot { actor: Life(1 << 100), n: 9 });
+    more.raise(Life(1 << 100 | 1), 12);
+    more.raise(Life(7), 3);
+    assert!(says_the_same(&given(100, &seen, &more)) < sizes[1] + 100 * 70);
+    assert!(says_the_same(&given(100, &seen, &seen_by_all(49))) > 100 * 49 * 17, "nothing can be left out");
+    // A clock with gaps: what lies beyond them is implied by nobody.
+    assert!(says_the_same(&given(100, &more, &seen)) > 100 * 49 * 17);
+    assert!(says_the_same(&given(100, &more, &more)) > 0);
+    let (none, few) = (Context::new(), seen_by_all(2));
+    assert!(says_the_same(&given(0, &few, &few)) > 0 && says_the_same(&given(3, &none, &none)) > 0);
+}
+
+#[test]
+fn a_frame_takes_no_more_memory_than_it_may_when_it_is_read() {
+    // A thousand lives for each of two thousand objects: that is beyond what may be left out.
+    let seen = seen_by_all(1_000);
+    assert!(says_the_same(&given(1_000, &seen, &seen)) < 300_000);
+    assert!(says_the_same(&given(1_100, &seen, &seen)) > 1_100 * 1_000 * 17);
 }
 
 // --- What the giver may say -----------------------------------------------------------------------------------------
