@@ -8,6 +8,7 @@
 
 pub mod campaign;
 pub mod check;
+pub mod cost;
 pub mod digest;
 pub mod disk;
 pub mod host;

@@ -8,7 +8,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use cli::{replay, run, score, shrink};
+use cli::{cost, replay, run, score, shrink};
 use godown_core::Plant;
 use godown_sim::scenario::Kind;
 use godown_sim::scenario::fault::Harm;
@@ -35,6 +35,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Look for every planted bug, and tell how long each took.
     Score(score::Args),
+    /// Measure what convergence costs, in bytes, in moved replicas and in time.
+    Cost(cost::Args),
     /// Add up what several run folders hold, for campaigns that ran on several machines.
     Sum {
         /// The run folders.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Score(args) => score::score(&args),
+        Command::Cost(args) => cost::cost(&args),
         Command::Sum { folders } => run::sum(&folders),
         Command::Plants => {
             for plant in Plant::ALL {

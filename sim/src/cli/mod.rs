@@ -1,5 +1,6 @@
 //! What the commands share: how seeds are run, where scenarios come from, what is said.
 
+pub(crate) mod cost;
 mod deadline;
 pub(crate) mod folder;
 pub(crate) mod fork;
