@@ -775,6 +775,10 @@ impl Node {
             if is_new || !is_moving {
                 replica.barrier = is_moving.then(Barrier::default);
             }
+            if is_new && !replica.complete {
+                // Whom it must have caught up with is another question under other layouts.
+                replica.caught_up.clear();
+            }
             // Alone, there is nobody to catch up with.
             replica.complete |= sources.iter().all(|&node| node == me);
             replica.complete |= planted!(plants, EmptyIsComplete);
