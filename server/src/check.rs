@@ -46,13 +46,16 @@ fn has_sessions(report: &Report) -> bool {
     report.checks.iter().any(|check| check.name == "siblings")
 }
 
-/// Prints what was found, and the verdict.
-pub(crate) fn tell(report: &Report) {
+/// Prints what was found in the history, and beside it, and the verdict on both.
+pub(crate) fn tell(report: &Report, beside: Option<&str>, verdict: Verdict) {
     print(report.to_string().trim_end());
+    if let Some(beside) = beside {
+        print(&format!("\n{beside}"));
+    }
     if has_sessions(report) {
         print(&format!("\n{NOT_JUDGED}"));
     }
-    print(&format!("\nVerdict: {}", report.verdict));
+    print(&format!("\nVerdict: {verdict}"));
 }
 
 /// The flags of `godown check`.
@@ -69,7 +72,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     Ok(match judge(&args.run) {
         Ok(report) => {
-            tell(&report);
+            tell(&report, None, report.verdict);
             exit_code(report.verdict).into()
         }
         Err(error) => {

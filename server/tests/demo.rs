@@ -136,6 +136,70 @@ fn a_demo_survives_its_disasters_and_leaves_a_run_that_can_be_judged_again() {
     assert!(stderr(&cut).contains("cut off"), "{}", stderr(&cut));
 }
 
+/// Where the nodes served HTTP, by their logs.
+fn logged_addresses(run: &Path, names: &[&str]) -> Vec<SocketAddr> {
+    let address = |name: &&str| {
+        let log = fs::read_to_string(run.join(format!("{name}.log"))).expect("a log");
+        let (_, rest) = log.split_once("serves http://").expect("it says where it serves");
+        rest.split(',').next().and_then(|address| address.parse().ok()).expect("an address")
+    };
+    names.iter().map(address).collect()
+}
+
+#[test]
+fn a_cluster_that_grows_shrinks_and_loses_a_disk_keeps_what_is_kept_and_brings_nothing_back() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    let parent = folder.path().join("runs");
+    let parent_text = parent.to_str().expect("a path of letters");
+    let output = godown(&["demo", "--grow", "--keys", "2000", "--sessions", "4", "--run-dir", parent_text])
+        .output()
+        .expect("the demo runs");
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+    for words in [
+        "2,000 keys are written",
+        "200 of them are deleted",
+        "n4 and n5 are members",
+        "n1 has handed over everything",
+        "n2 is killed (kill -9), and its disk is lost",
+        "n6 has everything that n2 had",
+        "1,800 keys kept, 200 deleted",
+        "Verdict: valid",
+    ] {
+        assert!(text.contains(words), "the demo does not say \"{words}\":\n{text}");
+    }
+
+    let run = run_folder(&parent);
+    for group in [["n1", "n2", "n3"], ["n4", "n5", "n6"]] {
+        assert_stopped(&logged_addresses(&run, &group));
+    }
+    let bytes = fs::read(run.join("results.json")).expect("results");
+    let results: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+    assert_eq!(results["verdict"], "valid");
+    let stock = &results["stock"];
+    assert_eq!((stock["nodes"].as_u64(), stock["misses"].as_u64()), (Some(4), Some(0)), "{stock}");
+    // Each of four nodes was asked for every key, twice, and listed at least those that were kept.
+    assert!(stock["compared"].as_u64() >= Some(4 * (2 * 2_000 + 1_800)), "{stock}");
+    assert!(!run.join("misses.jsonl").exists());
+    let book = fs::read_to_string(run.join("cluster.txt")).expect("what was ordered");
+    assert_eq!(
+        book.matches("Cluster ").count(),
+        5,
+        "at the beginning, after each change, at the end:\n{book}"
+    );
+    for order in ["join n4", "join n5", "leave n1", "replace n2 by n6"] {
+        assert!(book.contains(order), "{order}:\n{book}");
+    }
+    let history = fs::read_to_string(run.join("history.jsonl")).expect("a history");
+    for node in ["n1", "n2", "n3", "n4", "n5", "n6"] {
+        let asked = format!("\"node\":\"{node}\"");
+        assert!(history.contains(&asked), "no session asked {node}");
+    }
+    let report = fs::read_to_string(run.join("report.html")).expect("a report");
+    assert!(report.contains("<b>stock</b>") && report.contains("band leaving"));
+}
+
 #[test]
 fn a_demo_that_is_interrupted_leaves_no_node_behind() {
     let _turn = turn();

@@ -12,7 +12,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// The node says no, in these words.
     #[error("{0}")]
     Refused(String),
@@ -22,14 +22,14 @@ pub(super) enum Trouble {
 }
 
 /// A client of one node.
-pub(super) struct Client {
+pub(crate) struct Client {
     url: String,
     http: http::Client,
 }
 
 impl Client {
     /// A client of the node at `url`, such as `http://127.0.0.1:3000`. Nothing is sent yet.
-    pub(super) async fn of(url: &str) -> Result<Self, Trouble> {
+    pub(crate) async fn of(url: &str) -> Result<Self, Trouble> {
         let authority = authority(url).map_err(Trouble::NoAnswer)?;
         let mut addresses = lookup_host(&authority)
             .await
@@ -39,12 +39,12 @@ impl Client {
     }
 
     /// The body of the page `/cluster/{what}`.
-    pub(super) async fn get(&mut self, what: &str) -> Result<Vec<u8>, Trouble> {
+    pub(crate) async fn get(&mut self, what: &str) -> Result<Vec<u8>, Trouble> {
         self.call(&Request::get(&format!("/cluster/{what}"))).await
     }
 
     /// The answer to an order.
-    pub(super) async fn post(&mut self, what: &str, body: &Value) -> Result<Vec<u8>, Trouble> {
+    pub(crate) async fn post(&mut self, what: &str, body: &Value) -> Result<Vec<u8>, Trouble> {
         let (path, body) = (format!("/cluster/{what}"), body.to_string());
         let headers = [("Content-Type", "application/json")];
         self.call(&Request { method: Method::Post, path: &path, headers: &headers, body: body.as_bytes() })

@@ -5,9 +5,9 @@
 //! `apply` makes it so: exactly the layout that was shown, or nothing. The exit code is 0 when it is done, 1 when the
 //! node says no (or a wait was in vain), and 2 when nobody could be asked.
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod report;
-mod tables;
+pub(crate) mod tables;
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -271,7 +271,8 @@ impl Command {
     }
 }
 
-fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Trouble> {
+/// An answer as what it must be.
+pub(crate) fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Trouble> {
     serde_json::from_slice(answer)
         .map_err(|error| Trouble::NoAnswer(format!("the node's answer is not understood: {error}")))
 }

@@ -5,7 +5,7 @@ use crate::load::screen::thousands;
 use crate::report::table::align;
 
 /// How a cluster stands.
-pub(super) fn status(status: &Status) -> String {
+pub(crate) fn status(status: &Status) -> String {
     let node = &status.node;
     let Some(cluster) = &status.cluster else {
         return format!("{node} is in no cluster yet.");
@@ -93,7 +93,7 @@ fn staged(staged: &[String]) -> String {
 }
 
 /// What the staged changes would do.
-pub(super) fn plan(plan: &Plan) -> String {
+pub(crate) fn plan(plan: &Plan) -> String {
     let mut text = format!("Layout {} would be made by:\n", thousands(plan.next));
     for change in &plan.staged {
         text.push_str(&format!("  {change}\n"));
@@ -121,12 +121,12 @@ pub(super) fn plan(plan: &Plan) -> String {
 }
 
 /// What came of an order.
-pub(super) fn done(done: &Done) -> String {
+pub(crate) fn done(done: &Done) -> String {
     format!("{}\n{}", done.done, staged(&done.staged))
 }
 
 /// Partitions on their way.
-pub(super) fn transfers(transfers: &[Transfer]) -> String {
+pub(crate) fn transfers(transfers: &[Transfer]) -> String {
     if transfers.is_empty() {
         return "Nothing is on its way to this node.".into();
     }

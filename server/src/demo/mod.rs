@@ -3,15 +3,19 @@
 //! Three real nodes are started as child processes. Sessions read, write and delete over HTTP while one node
 //! is killed and started again and another is paused and resumed. Then the load ends, the nodes get time to agree, each
 //! is asked what it holds, and the checker judges everything that the clients saw: was a write lost, did
-//! a deleted value return, do the nodes agree, did every session read its own writes? The run folder keeps all of it,
-//! and how stale reads were. The exit code is the verdict:
+//! a deleted value return, do the nodes agree, did every session read its own writes? With `--grow` another script is
+//! played: the cluster holds a stock of many keys, grows, shrinks and loses a disk, and the stock is counted at the end.
+//! The run folder keeps all of it, and how stale reads were. The exit code is the verdict:
 //! 0 valid, 1 violated, 2 unknown or no run at all.
 
+mod grow;
 mod memory;
+mod operator;
 mod recorder;
 mod rest;
 mod script;
 mod session;
+mod stock;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,6 +25,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use godown_jepsen::check::Verdict;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tempfile::TempDir;
@@ -30,21 +35,34 @@ use tokio::task::LocalSet;
 use crate::check::{UNKNOWN, exit_code, promises, tell};
 use crate::load::cluster::{Cluster, NODES, interrupted};
 use crate::load::screen::{Screen, print, thousands};
-use crate::report::run::{Folder, Results, Run, timestamp};
+use crate::report::run::{Counted, Folder, Results, Run, timestamp};
 use crate::report::{self, table};
 use recorder::Recorder;
 use script::Story;
 use session::Session;
+use stock::Stock;
 
 /// How much longer than the load a run takes, for the bar.
 const AFTER: Duration = Duration::from_secs(2);
+/// How long the bar takes a run that grows to be, whatever the machine.
+const GROW_ABOUT: Duration = Duration::from_secs(90);
+/// How long the nodes may take to find no more differences by themselves,
+const QUIET_MAX: Duration = Duration::from_secs(15);
+/// and how long after much has moved.
+const GROW_QUIET_MAX: Duration = Duration::from_secs(120);
 
 /// The flags of `godown demo`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// How long the clients work, in seconds.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..=3_600))]
+    #[arg(long, default_value_t = 8, conflicts_with = "grow", value_parser = clap::value_parser!(u64).range(2..=3_600))]
     seconds: u64,
+    /// Fill the cluster, then let it grow, shrink and lose a disk while the clients work, and count everything.
+    #[arg(long)]
+    grow: bool,
+    /// With --grow: how many keys the cluster is filled with.
+    #[arg(long, default_value_t = 100_000, requires = "grow", value_parser = clap::value_parser!(u64).range(10..=9_999_999))]
+    keys: u64,
     /// How many clients work at the same time.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=256))]
     sessions: u64,
@@ -97,8 +115,7 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     let started = SystemTime::now();
     let (folder, name) = Folder::create(&args.run_dir, "demo", started)?;
     let data = tempfile::Builder::new().prefix("godown-demo-").tempdir()?;
-    let length = Duration::from_secs(args.seconds);
-    let screen = Screen::new(length + AFTER);
+    let screen = Screen::new(if args.grow { GROW_ABOUT } else { Duration::from_secs(args.seconds) + AFTER });
     screen.line(&format!("Godown demo: {NODES} nodes, {} client sessions, seed {seed}", args.sessions));
 
     screen.say("starting the nodes");
@@ -114,11 +131,26 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     let mut story = Story::new(&recorder, &screen);
     let names: Vec<String> = nodes.iter().map(|(name, address)| format!("{name} on {address}")).collect();
     story.tell(format!("all nodes are ready: {}", names.join(", ")));
-    let load_s = load(args, seed, &nodes, &recorder, &mut story, &mut cluster).await?;
+    let keys = session::keys();
+    let mut grown = match args.grow {
+        true => Some((grow::Script::new(&folder, &screen)?, Stock::new(args.keys, seed))),
+        false => None,
+    };
+    if let Some((script, stock)) = &mut grown {
+        script.stock(&mut story, &cluster, stock).await?;
+    }
+    let script = grown.as_mut().map(|(script, _)| script);
+    let load_s = load(args, seed, &recorder, &mut story, &mut cluster, script).await?;
     recorder.check()?;
 
-    let keys = session::keys();
-    let rest = come_to_rest(&nodes, &keys, &recorder, &mut story, &screen).await;
+    let limit = if args.grow { GROW_QUIET_MAX } else { QUIET_MAX };
+    let remaining = cluster.running();
+    let rest = come_to_rest(&remaining, &keys, limit, &recorder, &mut story, &screen).await;
+    let counted = match grown {
+        Some((script, _)) if !rest.is_quiet => return Err(script.never_quiet(&cluster, limit).await),
+        Some((mut script, stock)) => Some(script.count(&mut story, &cluster, stock, &folder).await?),
+        None => None,
+    };
 
     let (phases, faults, timeline) = story.end(load_s);
     let recorder = Rc::into_inner(recorder).ok_or("a session outlived the load")?;
@@ -127,12 +159,12 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
         name,
         what: "demo".to_owned(),
         started: timestamp(started),
-        command: format!("godown demo --seconds {} --sessions {} --seed {seed}", args.seconds, args.sessions),
+        command: format!("godown demo {} --sessions {} --seed {seed}", script_flags(args), args.sessions),
         seed,
         commit: report::run::commit(),
         settings: settings(args),
         versions: report::run::versions(),
-        nodes: nodes.iter().map(|(name, _)| name.clone()).collect(),
+        nodes: cluster.nodes.iter().map(|node| node.name.clone()).collect(),
         load_s,
         phases,
         faults,
@@ -140,30 +172,42 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     };
     folder.write_run(&run)?;
     screen.say("judging the history");
-    let code = judge(&folder, rest, &screen)?;
+    let code = judge(&folder, rest, counted, &screen)?;
     if args.keep {
-        invite(&nodes, &keys);
+        invite(&remaining, &keys);
     }
     Ok((code, args.keep.then_some((cluster, data))))
 }
 
-/// Lets the sessions work while the script is played, and says how long that was, in seconds.
+/// The flags that choose the script.
+fn script_flags(args: &Args) -> String {
+    match args.grow {
+        true => format!("--grow --keys {}", args.keys),
+        false => format!("--seconds {}", args.seconds),
+    }
+}
+
+/// Lets the sessions work while a script is played, and says when that was over, in seconds.
 async fn load(
     args: &Args,
     seed: u64,
-    nodes: &[(String, SocketAddr)],
     recorder: &Rc<Recorder>,
     story: &mut Story<'_>,
     cluster: &mut Cluster,
+    script: Option<&mut grow::Script<'_>>,
 ) -> Result<f64, Box<dyn Error>> {
     let (stop, stopped) = watch::channel(false);
+    let (roster, everybody) = watch::channel(cluster.running());
     let sessions: Vec<_> = (0..args.sessions as usize)
         .map(|number| {
-            let session = Session::new(number, seed, Rc::clone(recorder), nodes);
+            let session = Session::new(number, seed, Rc::clone(recorder), everybody.clone());
             tokio::task::spawn_local(session.run(stopped.clone()))
         })
         .collect();
-    let played = script::play(story, cluster, Duration::from_secs(args.seconds)).await;
+    let played = match script {
+        Some(script) => script.play(story, cluster, &roster).await,
+        None => script::play(story, cluster, Duration::from_secs(args.seconds)).await.map_err(Into::into),
+    };
     let load_s = recorder.elapsed().as_secs_f64();
     // Nobody listens any more only if every session has ended, which is what is wanted.
     let _ = stop.send(true);
@@ -176,6 +220,8 @@ async fn load(
 
 /// How the nodes came to agree.
 struct Rest {
+    /// Whether they found no more differences by themselves.
+    is_quiet: bool,
     /// How long after the load they showed the same, if ever.
     equal_after: Option<Duration>,
     /// How many replicas the reads afterwards had to repair, if the nodes say.
@@ -186,13 +232,14 @@ struct Rest {
 async fn come_to_rest(
     nodes: &[(String, SocketAddr)],
     keys: &[String],
+    limit: Duration,
     recorder: &Recorder,
     story: &mut Story<'_>,
     screen: &Screen,
 ) -> Rest {
     let over = recorder.elapsed();
     story.tell("the load is over; nobody reads while the nodes compare notes");
-    let before = rest::until_quiet(nodes, screen).await;
+    let before = rest::until_quiet(nodes, limit, screen).await;
     story.tell(match before {
         Some(_) => "no node finds a difference any more; now each is asked what it holds",
         None => "the nodes do not say that they agree; each is asked what it holds",
@@ -206,16 +253,28 @@ async fn come_to_rest(
     rest::record(recorder, nodes, keys).await;
     let after = rest::repairs(nodes).await;
     Rest {
+        is_quiet: before.is_some(),
         equal_after: equal.map(|took| asked - over + took),
         repaired: before.zip(after).map(|(before, after)| after.saturating_sub(before)),
     }
 }
 
 /// Checks the history, writes results and report, and says all of it.
-fn judge(folder: &Folder, rest: Rest, screen: &Screen) -> Result<ExitCode, Box<dyn Error>> {
+fn judge(
+    folder: &Folder,
+    rest: Rest,
+    counted: Option<Counted>,
+    screen: &Screen,
+) -> Result<ExitCode, Box<dyn Error>> {
     let history = folder.read_history()?;
     let judgement = promises(&history)?;
+    let verdict = match counted {
+        Some(counted) if counted.misses > 0 => Verdict::Violated,
+        _ => judgement.verdict,
+    };
     let results = Results {
+        verdict: verdict.to_string(),
+        stock: counted,
         equal_after_s: rest.equal_after.map(|after| after.as_secs_f64()),
         repaired_by_reads: rest.repaired,
         latency: table::rows(&history, &folder.read_latency()?)?,
@@ -230,10 +289,11 @@ fn judge(folder: &Folder, rest: Rest, screen: &Screen) -> Result<ExitCode, Box<d
     let rows: Vec<_> = results.latency.iter().map(table::cells).collect();
     print(&format!("\nLatency of successful calls ({} calls in all)\n", thousands(calls)));
     print(&table::align(table::COLUMNS, &rows, 2));
-    tell(&judgement);
+    let counted = counted.map(|counted| format!("Stock: {counted}."));
+    tell(&judgement, counted.as_deref(), verdict);
     print(&format!("Run:     {}", folder.path().display()));
     print(&format!("Report:  {}", absolute(&report).display()));
-    Ok(exit_code(judgement.verdict).into())
+    Ok(exit_code(verdict).into())
 }
 
 /// A path that a browser takes; the path itself if it has no absolute form.
@@ -257,11 +317,15 @@ fn invite(nodes: &[(String, SocketAddr)], keys: &[String]) {
 fn settings(args: &Args) -> BTreeMap<String, String> {
     let keys = format!("{} hot, {} cold", session::HOT, session::COLD);
     [
-        ("nodes", NODES.to_string()),
+        ("nodes", if args.grow { format!("{NODES}, then 5, then 4") } else { NODES.to_string() }),
         ("replicas, r, w", "3, 2, 2 (final reads: r = 1)".to_owned()),
         ("sessions", format!("{}, closed loop with think time", args.sessions)),
         ("keys", keys),
-        ("load", format!("{} s", args.seconds)),
+        (
+            "load",
+            if args.grow { "as long as the changes take".to_owned() } else { format!("{} s", args.seconds) },
+        ),
+        ("stock", if args.grow { format!("{} keys", thousands(args.keys)) } else { "none".to_owned() }),
         ("timeout of a call", format!("{} ms", session::TIMEOUT.as_millis())),
     ]
     .map(|(name, value)| (name.to_owned(), value))

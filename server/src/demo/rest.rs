@@ -1,7 +1,7 @@
 //! After the load: letting the nodes agree by themselves, and asking each of them for the record.
 //!
-//! First nobody reads: the nodes compare notes (anti-entropy) until each has found no difference twice in a row. Only
-//! then are they asked. A usual read through any node joins what a quorum holds, so it would hide a replica that lags
+//! First nobody reads: the nodes compare notes (anti-entropy) until each has found no difference for two rounds with
+//! every other. Only then are they asked. A usual read through any node joins what a quorum holds, so it would hide a replica that lags
 //! behind; the reads here ask for a quorum of one, which the node that is asked answers from its own disk. Reads
 //! repair what they find stale, so the repairs that they cause are counted: none means that the nodes needed no help.
 //! Equal once is not enough, since a write with unknown outcome may still arrive: the answers must be
@@ -22,16 +22,14 @@ use crate::load::mec::Mec;
 use crate::load::screen::Screen;
 use crate::report::phase::Phase;
 
-/// How long the nodes may take to find no more differences by themselves.
-const QUIET_MAX: Duration = Duration::from_secs(15);
-/// How many comparisons without a difference, in a row, make a node quiet.
+/// How many comparisons without a difference, in a row and for each other node, make a node quiet.
 const QUIET_ROUNDS: u64 = 2;
 /// How long the nodes may take to agree.
 const AGREE_MAX: Duration = Duration::from_secs(20);
 /// How far apart two equal rounds must be: longer than any call that was under way may still work.
 const APART: Duration = Duration::from_millis(1_200);
-/// How often an unequal cluster is asked again.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How often somebody who does not say yet what is waited for is asked again.
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
 /// How often a final read is tried.
 const TRIES: usize = 3;
 
@@ -50,10 +48,15 @@ struct Counters {
 }
 
 /// Waits until the nodes find no more differences, and says how many repairs there have been on all of them by then;
-/// nothing if they go on finding some, or do not say.
-pub(super) async fn until_quiet(nodes: &[(String, SocketAddr)], screen: &Screen) -> Option<u64> {
-    let deadline = Instant::now() + QUIET_MAX;
+/// nothing if they go on finding some for longer than `limit`, or do not say.
+pub(super) async fn until_quiet(
+    nodes: &[(String, SocketAddr)],
+    limit: Duration,
+    screen: &Screen,
+) -> Option<u64> {
+    let deadline = Instant::now() + limit;
     let mut clients: Vec<Client> = nodes.iter().map(|(_, address)| Client::new(*address, TIMEOUT)).collect();
+    let rounds = QUIET_ROUNDS * (nodes.len() as u64).saturating_sub(1);
     // What each counted when it found its last difference; the load's end counts as one.
     let mut last = counters(&mut clients).await?;
     while Instant::now() < deadline {
@@ -64,7 +67,7 @@ pub(super) async fn until_quiet(nodes: &[(String, SocketAddr)], screen: &Screen)
                 *last = *now;
             }
         }
-        if last.iter().zip(&now).all(|(last, now)| now.equal >= last.equal + QUIET_ROUNDS) {
+        if last.iter().zip(&now).all(|(last, now)| now.equal >= last.equal + rounds) {
             return Some(now.iter().map(|node| node.repairs).sum());
         }
         sleep(AGAIN).await;

@@ -59,7 +59,7 @@ impl<'a> Story<'a> {
     }
 
     /// The nemesis does something, and another phase begins.
-    fn turn(&mut self, f: &'static str, node: &str, phase: Phase, words: String) -> f64 {
+    pub(super) fn turn(&mut self, f: &'static str, node: &str, phase: Phase, words: String) -> f64 {
         self.recorder.nemesis(f, node, phase);
         let at_s = self.tell(words);
         if let Some(last) = self.phases.last_mut() {
@@ -67,6 +67,12 @@ impl<'a> Story<'a> {
         }
         self.phases.push(Span { phase, from_s: at_s, to_s: at_s });
         at_s
+    }
+
+    /// What was done to a node lasted from one moment to another, in seconds.
+    pub(super) fn fault(&mut self, phase: Phase, node: &str, words: &str, (from_s, to_s): (f64, f64)) {
+        let words = format!("{node} {words}");
+        self.faults.push(Fault { phase, node: node.to_owned(), words, from_s, to_s });
     }
 
     /// The load is over: gives the phases, faults and moments so far, and the load's length.
@@ -107,13 +113,7 @@ pub(super) async fn play(
     victim.until_ready().await?;
     let words = format!("{name} is ready and catches up on what it missed");
     let ready_s = story.turn("start", &name, Phase::Healed, words);
-    story.faults.push(Fault {
-        phase: Phase::Killed,
-        node: name.clone(),
-        words: format!("{name} killed"),
-        from_s: killed_s,
-        to_s: ready_s,
-    });
+    story.fault(Phase::Killed, &name, "killed", (killed_s, ready_s));
 
     let breath = story.recorder.elapsed() + length.mul_f64(BREATH);
     story.until(breath.max(length.mul_f64(PAUSE)), "healed").await;
@@ -128,13 +128,7 @@ pub(super) async fn play(
     sleeper.resume()?;
     let words = format!("{name} goes on (SIGCONT), with a clock that stood still");
     let resumed_s = story.turn("resume", &name, Phase::Healed, words);
-    story.faults.push(Fault {
-        phase: Phase::Paused,
-        node: name.clone(),
-        words: format!("{name} paused"),
-        from_s: paused_s,
-        to_s: resumed_s,
-    });
+    story.fault(Phase::Paused, &name, "paused", (paused_s, resumed_s));
 
     let breath = story.recorder.elapsed() + length.mul_f64(BREATH);
     story.until(breath.max(length), "healed").await;

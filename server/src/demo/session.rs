@@ -2,9 +2,11 @@
 //!
 //! A session is a closed loop. It keeps a clock for each key that it has dealt with and sends it along with most of its
 //! writes, which then replace what it had seen; other writes are blind and stand beside whatever is there.
-//! Each has a home node and moves on when that fails, returning now and then. After a write whose end nobody knows
+//! Each has a home node and moves on when that fails, returning now and then; it hears who can be asked at all, which may
+//! be late. After a write whose end nobody knows
 //! a session is another one (a new process number) that has seen nothing, as a client that was restarted.
 
+use std::mem;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,6 +62,8 @@ pub(super) struct Session {
     process: u64,
     recorder: Rc<Recorder>,
     rng: Xoshiro256PlusPlus,
+    /// Who can be asked, by name.
+    roster: watch::Receiver<Vec<(String, SocketAddr)>>,
     nodes: Vec<(String, Mec)>,
     at: usize,
     keys: Vec<String>,
@@ -68,32 +72,53 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// The session of this number, with choices drawn from `seed` and its own number.
+    /// The session of this number, with choices drawn from `seed` and its own number. It asks those who are on the
+    /// roster, which is never empty.
     pub(super) fn new(
         number: usize,
         seed: u64,
         recorder: Rc<Recorder>,
-        nodes: &[(String, SocketAddr)],
+        roster: watch::Receiver<Vec<(String, SocketAddr)>>,
     ) -> Self {
-        assert!(!nodes.is_empty(), "a session needs somebody to talk to");
-        Session {
+        let mut session = Session {
             number,
             process: recorder.process(),
             recorder,
             rng: Xoshiro256PlusPlus::seed_from_u64(
                 seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             ),
-            nodes: nodes.iter().map(|(name, address)| (name.clone(), Mec::new(*address, TIMEOUT))).collect(),
-            at: number % nodes.len(),
+            roster,
+            nodes: Vec::new(),
+            at: 0,
             keys: keys(),
             memory: Memory::default(),
             identities: 0,
+        };
+        session.follow();
+        session
+    }
+
+    /// Goes home after the roster has changed; connections to those who are still on it are kept.
+    fn follow(&mut self) {
+        let mut known = mem::take(&mut self.nodes);
+        for (name, address) in self.roster.borrow_and_update().iter() {
+            let place = known.iter().position(|(node, _)| node == name);
+            self.nodes.push(match place {
+                Some(place) => known.swap_remove(place),
+                None => (name.clone(), Mec::new(*address, TIMEOUT)),
+            });
         }
+        assert!(!self.nodes.is_empty(), "a session needs somebody to talk to");
+        self.at = self.number % self.nodes.len();
     }
 
     /// Works until told to stop; the call under way is finished first.
     pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
+            // Without anybody who changes it the roster stays as it is.
+            if self.roster.has_changed().unwrap_or(false) {
+                self.follow();
+            }
             let key = self.key();
             match self.intent(&key) {
                 Intent::Read => self.read(&key).await,
@@ -236,4 +261,29 @@ const DEL_END: u32 = READ_PERCENT + DELETE_PERCENT;
 /// Values as text; what is none cannot have been written here and is shown as it would be printed.
 pub(super) fn texts(values: &[Vec<u8>]) -> Vec<String> {
     values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_asks_those_who_are_on_the_roster() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = Rc::new(Recorder::new(&folder.path().join("h"), &folder.path().join("l")).unwrap());
+        let list = |names: &[&str]| -> Vec<(String, SocketAddr)> {
+            names.iter().map(|name| ((*name).to_owned(), SocketAddr::from(([127, 0, 0, 1], 1)))).collect()
+        };
+        let (sender, roster) = watch::channel(list(&["n1", "n2", "n3"]));
+        let mut session = Session::new(2, 7, recorder, roster);
+        let names = |session: &Session| {
+            session.nodes.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!((names(&session).as_str(), session.at), ("n1 n2 n3", 2));
+        sender.send_replace(list(&["n3", "n4"]));
+        assert!(session.roster.has_changed().unwrap());
+        session.follow();
+        assert_eq!((names(&session).as_str(), session.at), ("n3 n4", 0));
+        assert!(!session.roster.has_changed().unwrap());
+    }
 }

@@ -1,9 +1,10 @@
-//! Three nodes of this very program, as child processes on loopback, for a run.
+//! Nodes of this very program, as child processes on loopback, for a run: three that begin, and any that come later.
 //!
 //! Each node has a configuration file, a data folder and a log file. Nodes can be killed as by a power cut, started
-//! again on the same data, paused as by a long garbage collection, and resumed. Whatever ends the run, an error,
-//! a panic or Ctrl-C, the children are killed when the [`Cluster`] is dropped; a paused child, too. Only a `kill -9`
-//! of this process leaves them alive.
+//! again on the same data, paused as by a long garbage collection, resumed, stopped in good order, and have their disk
+//! lost. Nodes that come later wait to be taken in; who is in the cluster is an operator's matter and none of this
+//! file's. Whatever ends the run, an error, a panic or Ctrl-C, the children are killed when the [`Cluster`] is dropped;
+//! a paused child, too. Only a `kill -9` of this process leaves them alive.
 
 use std::env;
 use std::fmt::Write as _;
@@ -20,12 +21,14 @@ use tokio::time::{Instant, sleep};
 
 use super::http::{Client, Request};
 
-/// How many nodes a cluster has.
+/// How many nodes a cluster begins with.
 pub(crate) const NODES: usize = 3;
 /// How long a node may take until it answers `/ready`.
 const READY_MAX: Duration = Duration::from_secs(30);
-/// How often a node that is not ready yet is asked again.
+/// How often a node that is not ready yet, or not gone yet, is asked again.
 const READY_EVERY: Duration = Duration::from_millis(20);
+/// How long a node may take to end in good order.
+const STOP_MAX: Duration = Duration::from_secs(20);
 /// How much of a log an error shows.
 const LOG_LINES_MAX: usize = 12;
 /// A free port may be taken by somebody else before the node binds it; so a cluster is tried again.
@@ -71,11 +74,14 @@ fn at(what: impl Into<String>) -> impl FnOnce(io::Error) -> ClusterError {
     move |source| ClusterError::Io { what, source }
 }
 
-/// A cluster of [`NODES`] nodes.
+/// The nodes of a run.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    /// The nodes, by number from 0.
+    /// The nodes, by number from 0: the first [`NODES`], then those that came later. Whoever is gone keeps its place.
     pub(crate) nodes: Vec<Node>,
+    program: PathBuf,
+    folder: PathBuf,
+    logs: PathBuf,
 }
 
 impl Cluster {
@@ -105,18 +111,21 @@ impl Cluster {
             let root = folder.join(&name);
             fs::create_dir_all(&root).map_err(at(root.display().to_string()))?;
             let config = folder.join(format!("{name}.toml"));
-            let text = configuration(&name, *peer, *http, &root, peers);
+            let text = configuration(&name, *peer, *http, &root) + &list(*peer, peers);
             fs::write(&config, text).map_err(at(config.display().to_string()))?;
             nodes.push(Node {
                 log: logs.join(format!("{name}.log")),
                 name,
-                http: SocketAddr::from((Ipv4Addr::LOCALHOST, *http)),
+                http: loopback(*http),
+                peers: loopback(*peer),
                 program: program.to_owned(),
                 config,
+                data: root,
                 child: None,
             });
         }
-        let mut cluster = Cluster { nodes };
+        let [program, folder, logs] = [program, folder, logs].map(Path::to_owned);
+        let mut cluster = Cluster { nodes, program, folder, logs };
         for node in &mut cluster.nodes {
             node.start()?;
         }
@@ -125,6 +134,59 @@ impl Cluster {
         }
         Ok(cluster)
     }
+
+    /// Starts one more node with an empty disk, which asks the one that listens for nodes at `known` to be taken into
+    /// its cluster, and waits until it listens itself. It serves nothing before it is taken in. Gives its number.
+    ///
+    /// # Errors
+    /// What went wrong with it.
+    pub(crate) async fn add(&mut self, known: SocketAddr) -> Result<usize, ClusterError> {
+        let number = self.nodes.len();
+        let mut start = 1;
+        loop {
+            let mut node = self.newcomer(&name_of(number), start, known)?;
+            node.start()?;
+            match node.until_answering().await {
+                Err(ClusterError::Ended { log, .. }) if start < STARTS_MAX && is_about_ports(&log) => {
+                    start += 1
+                }
+                outcome => {
+                    self.nodes.push(node);
+                    return outcome.map(|()| number);
+                }
+            }
+        }
+    }
+
+    fn newcomer(&self, name: &str, start: usize, known: SocketAddr) -> Result<Node, ClusterError> {
+        let ports = free_ports(2).map_err(at("no free port"))?;
+        let (peers, http) = (ports[0], ports[1]);
+        let data = self.folder.join(format!("{name}-start-{start}"));
+        fs::create_dir_all(&data).map_err(at(data.display().to_string()))?;
+        let config = self.folder.join(format!("{name}.toml"));
+        let text = configuration(name, peers, http, &data) + &format!("join = [\"{known}\"]\n");
+        fs::write(&config, text).map_err(at(config.display().to_string()))?;
+        Ok(Node {
+            log: self.logs.join(format!("{name}.log")),
+            name: name.to_owned(),
+            http: loopback(http),
+            peers: loopback(peers),
+            program: self.program.clone(),
+            config,
+            data,
+            child: None,
+        })
+    }
+
+    /// The nodes that run, with their names and where they serve HTTP.
+    pub(crate) fn running(&self) -> Vec<(String, SocketAddr)> {
+        let running = self.nodes.iter().filter(|node| node.child.is_some());
+        running.map(|node| (node.name.clone(), node.http)).collect()
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 fn is_about_ports(log: &str) -> bool {
@@ -144,9 +206,14 @@ fn name_of(number: usize) -> String {
     format!("n{}", number + 1)
 }
 
-fn configuration(name: &str, port: u16, http: u16, root: &Path, peers: &[u16]) -> String {
+fn configuration(name: &str, port: u16, http: u16, root: &Path) -> String {
     let root = toml::Value::from(root.display().to_string());
-    let mut text = format!("name = \"{name}\"\nport = {port}\nhttpport = {http}\nroot = {root}\n");
+    format!("name = \"{name}\"\nport = {port}\nhttpport = {http}\nroot = {root}\n")
+}
+
+/// The nodes that begin a cluster, for the configuration of the one that listens on `port`.
+fn list(port: u16, peers: &[u16]) -> String {
+    let mut text = String::new();
     for (number, peer) in peers.iter().enumerate().filter(|(_, peer)| **peer != port) {
         let peer_name = name_of(number);
         let _ = write!(text, "\n[[node]]\nname = \"{peer_name}\"\nhost = \"127.0.0.1\"\nport = {peer}\n");
@@ -161,10 +228,13 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// Where it serves HTTP.
     pub(crate) http: SocketAddr,
+    /// Where it listens for other nodes.
+    pub(crate) peers: SocketAddr,
     /// Where its log goes.
     pub(crate) log: PathBuf,
     program: PathBuf,
     config: PathBuf,
+    data: PathBuf,
     child: Option<Child>,
 }
 
@@ -204,6 +274,16 @@ impl Node {
     /// # Errors
     /// That it ended, or that it takes too long.
     pub(crate) async fn until_ready(&mut self) -> Result<(), ClusterError> {
+        self.until(|status| status == 200).await
+    }
+
+    /// Waits until the node answers at all, be it that it is not ready.
+    async fn until_answering(&mut self) -> Result<(), ClusterError> {
+        self.until(|_| true).await
+    }
+
+    /// Waits until the node answers `/ready` with a status that will do.
+    async fn until(&mut self, will_do: impl Fn(u16) -> bool) -> Result<(), ClusterError> {
         let deadline = Instant::now() + READY_MAX;
         let mut client = Client::new(self.http, Duration::from_secs(1));
         loop {
@@ -216,7 +296,7 @@ impl Node {
                 });
             }
             let answer = client.call(&Request::get("/ready")).await;
-            if answer.is_ok_and(|response| response.status == 200) {
+            if answer.is_ok_and(|response| will_do(response.status)) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -228,6 +308,29 @@ impl Node {
             }
             sleep(READY_EVERY).await;
         }
+    }
+
+    /// Ends the process in good order (SIGTERM), or at once if it takes too long over it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) async fn stop(&mut self) -> Result<(), ClusterError> {
+        let deadline = Instant::now() + STOP_MAX;
+        self.signal(Signal::TERM)?;
+        while self.ended()?.is_none() && Instant::now() < deadline {
+            sleep(READY_EVERY).await;
+        }
+        self.kill();
+        Ok(())
+    }
+
+    /// Takes away everything that it had on disk, for good. It must not run.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn wipe(&self) -> Result<(), ClusterError> {
+        assert!(self.child.is_none(), "{} runs on the disk that is to be lost", self.name);
+        fs::remove_dir_all(&self.data).map_err(at(self.data.display().to_string()))
     }
 
     /// Ends the process at once, as `kill -9` does, and waits until it is gone.
@@ -304,7 +407,8 @@ mod tests {
 
     #[test]
     fn a_configuration_names_the_node_and_the_others() {
-        let text = configuration("n2", 7001, 3001, Path::new("/tmp/a \"b\""), &[7000, 7001, 7002]);
+        let text =
+            configuration("n2", 7001, 3001, Path::new("/tmp/a \"b\"")) + &list(7001, &[7000, 7001, 7002]);
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table["name"].as_str(), Some("n2"));
         assert_eq!(table["root"].as_str(), Some("/tmp/a \"b\""));
@@ -328,10 +432,12 @@ mod tests {
     fn sleeper(folder: &Path) -> Node {
         Node {
             name: "n1".to_owned(),
-            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            http: loopback(1),
+            peers: loopback(2),
             log: folder.join("n1.log"),
             program: PathBuf::from("/bin/sh"),
             config: PathBuf::new(),
+            data: folder.join("n1"),
             child: Command::new("sleep").arg("600").spawn().ok(),
         }
     }
@@ -344,6 +450,19 @@ mod tests {
         node.pause().unwrap();
         drop(node);
         assert!(rustix::process::test_kill_process(pid).is_err(), "the child is still there");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_stopped_is_gone_and_its_disk_can_be_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = sleeper(folder.path());
+        fs::create_dir(&node.data).unwrap();
+        fs::write(node.data.join("row"), "value").unwrap();
+        let pid = Pid::from_child(node.child.as_ref().unwrap());
+        node.stop().await.unwrap();
+        assert!(rustix::process::test_kill_process(pid).is_err(), "the child is still there");
+        node.wipe().unwrap();
+        assert!(!node.data.exists());
     }
 
     #[tokio::test]

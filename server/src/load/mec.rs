@@ -1,4 +1,4 @@
-//! The `/mec/{key}` face as a client sees it: read, write, delete, with the clock that each answer gives.
+//! The `/mec` face as a client sees it: read, write, delete, with the clock that each answer gives, and list.
 //!
 //! A clock is an opaque token here: this side never looks into one. Of every failure a client must know one thing,
 //! whether the call may have happened all the same; [`Trouble`] says it, and errs towards "may have".
@@ -21,6 +21,15 @@ pub(crate) struct Got {
     pub(crate) values: Vec<Vec<u8>>,
     /// The clock that covers them, to be sent with the next write.
     pub(crate) clock: Option<String>,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// Keys that hold a value, in the node's order. Each is as the node escapes it: readable where it was readable.
+    pub(crate) keys: Vec<String>,
+    /// Whether more follow after the last one.
+    pub(crate) has_more: bool,
 }
 
 /// Why a call did not succeed.
@@ -151,6 +160,20 @@ impl Mec {
         }
     }
 
+    /// Lists at most `limit` keys, from the beginning or after one that a page ended with.
+    ///
+    /// # Errors
+    /// As [`Mec::get`].
+    pub(crate) async fn list(&mut self, after: Option<&str>, limit: u32) -> Result<Page, Trouble> {
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        let path = format!("/mec?{}&limit={limit}{after}", self.query);
+        let response = self.client.call(&Request::get(&path)).await?;
+        match response.status {
+            200 => page(&response),
+            _ => Err(Trouble::of(&response)),
+        }
+    }
+
     fn path(&self, key: &str) -> String {
         let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
         format!("/mec/{key}?{}", self.query)
@@ -173,6 +196,19 @@ fn got(response: Response) -> Result<Got, Trouble> {
         _ => return Err(Trouble::of(&response)),
     };
     Ok(Got { values, clock })
+}
+
+fn page(response: &Response) -> Result<Page, Trouble> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        key: String,
+    }
+    let lines = response.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let keys = lines.map(|line| serde_json::from_slice(line).map(|Line { key }| key));
+    let keys = keys
+        .collect::<Result<_, _>>()
+        .map_err(|error| Trouble::Unknown(format!("a listing that makes no sense: {error}")))?;
+    Ok(Page { keys, has_more: response.header("link").is_some_and(|link| link.contains("rel=\"next\"")) })
 }
 
 #[cfg(test)]
@@ -225,6 +261,23 @@ mod tests {
             assert_eq!(request.contains("x-mec-vclock: c1\r\n"), is_sent, "{request}");
             assert_eq!(request.contains("x-mec-vclock"), is_sent, "{request}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_of_a_listing_says_whether_more_follows() {
+        let answer = "HTTP/1.1 200 OK\r\nLink: </mec?limit=2&after=b>; rel=\"next\"\r\nContent-Length: 24\r\n\r\n\
+            {\"key\":\"a\"}\n{\"key\":\"b\"}\n";
+        let (mut mec, served) = face(answer).await;
+        let page = mec.list(None, 2).await.unwrap();
+        assert_eq!(page, Page { keys: vec!["a".to_owned(), "b".to_owned()], has_more: true });
+        assert!(served.await.unwrap().starts_with("GET /mec?timeout=5000&limit=2 HTTP/1.1\r\n"));
+
+        let (mut mec, served) = face("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        let page = mec.list(Some("b"), 2).await.unwrap();
+        assert_eq!(page, Page { keys: Vec::new(), has_more: false });
+        assert!(served.await.unwrap().contains("&limit=2&after=b "));
+        let (mut mec, _served) = face("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{\"key").await;
+        assert!(matches!(mec.list(None, 2).await, Err(Trouble::Unknown(_))));
     }
 
     #[tokio::test]

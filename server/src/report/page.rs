@@ -154,6 +154,14 @@ fn verdict(page: &mut String, contents: &Contents, calls: &[Call]) {
     for check in &results.checks {
         check_line(page, check);
     }
+    if let Some(stock) = &results.stock {
+        let class = if stock.misses == 0 { "valid" } else { "violated" };
+        let _ = write!(
+            page,
+            "<li><b>stock</b> <span class=\"badge {class}\">{class}</span> nothing kept is missing, nothing deleted came \
+             back, on every node <span class=\"quiet\">{stock}</span></li>"
+        );
+    }
     page.push_str("</ul>");
     if results.checks.iter().any(|check| check.name == "read your writes") {
         let _ = write!(page, "<p class=\"words\">{}</p>", escape(NOT_JUDGED));
@@ -329,7 +337,7 @@ mod tests {
     use godown_jepsen::history::{Event, History};
 
     use super::super::phase::Phase;
-    use super::super::run::{Fault, Moment, Results, Run, Span};
+    use super::super::run::{Counted, Fault, Moment, Results, Run, Span};
     use super::super::table;
     use super::*;
     use crate::check::promises;
@@ -397,6 +405,18 @@ mod tests {
         for reference in ["http://", "https://", "src=", "href=", "url(", "@import"] {
             assert!(!page.contains(reference), "the page contains {reference}");
         }
+    }
+
+    #[test]
+    fn a_stock_is_told_with_what_is_wrong() {
+        let mut contents = contents();
+        assert!(!render(&contents).contains("<b>stock</b>"));
+        let stock =
+            Counted { kept: 900, deleted: 100, nodes: 4, compared: 12_000, repaired: Some(0), misses: 3 };
+        contents.results.stock = Some(stock);
+        let page = render(&contents);
+        assert!(page.contains("<b>stock</b> <span class=\"badge violated\">"));
+        assert!(page.contains("12,000 answers from 4 nodes compared, 3 of them wrong"), "{page}");
     }
 
     #[test]

@@ -8,11 +8,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Phase {
     /// Nothing has happened yet.
     Calm,
-    /// A node is dead, or on its way back.
+    /// New nodes come in, and get their share of the data.
+    Joining,
+    /// A node hands over what it has, and goes.
+    Leaving,
+    /// A node is dead, or on its way back, or being replaced.
     Killed,
     /// A node is paused: it keeps its connections and answers nothing.
     Paused,
-    /// Every node is back.
+    /// Every node is back, or every change has settled.
     Healed,
     /// The load is over, and each node is asked what it holds.
     Final,
@@ -20,12 +24,15 @@ pub(crate) enum Phase {
 
 impl Phase {
     /// The phases with load, in the order of their first appearance.
-    pub(crate) const LOADED: [Phase; 4] = [Phase::Calm, Phase::Killed, Phase::Paused, Phase::Healed];
+    pub(crate) const LOADED: [Phase; 6] =
+        [Phase::Calm, Phase::Joining, Phase::Leaving, Phase::Killed, Phase::Paused, Phase::Healed];
 
     /// Its name in every file.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Phase::Calm => "calm",
+            Phase::Joining => "joining",
+            Phase::Leaving => "leaving",
             Phase::Killed => "killed",
             Phase::Paused => "paused",
             Phase::Healed => "healed",

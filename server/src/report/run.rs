@@ -7,11 +7,15 @@
 //! | `latency.hlog` | latencies of successful calls, by operation and phase |
 //! | `results.json` | [`Results`]: the verdict with its checks and their figures, the percentiles |
 //! | `verdict/` | the checker's own page, results and drawings |
+//! | `cluster.txt` | of a run that changes its cluster: what was ordered, and how the cluster stood |
+//! | `misses.jsonl` | of such a run: keys of its stock that are not as they must be, if there are any |
+//! | `n1.log` and so on | the nodes' logs |
 //! | `report.html` | all of it for people |
 //!
 //! Notebooks and reports read only these files. Times are seconds since the run began; `started` says when that was.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use super::phase::Phase;
 use super::table::Row;
 use crate::load::hlog;
+use crate::load::screen::thousands;
 
 /// What was run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -105,8 +110,44 @@ pub(crate) struct Results {
     pub(crate) repaired_by_reads: Option<u64>,
     /// The checks, as `godown-check` writes them.
     pub(crate) checks: Vec<Check>,
+    /// The keys beside the history that were counted at the end, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stock: Option<Counted>,
     /// Percentiles by operation and phase.
     pub(crate) latency: Vec<Row>,
+}
+
+/// Keys that were written once, of which some were deleted, as every node shows them at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    /// Keys that must be there.
+    pub(crate) kept: u64,
+    /// Keys that must not.
+    pub(crate) deleted: u64,
+    /// Nodes that were asked.
+    pub(crate) nodes: u64,
+    /// Answers that were compared.
+    pub(crate) compared: u64,
+    /// How many replicas the reads among them had to repair, if the nodes say: none if all had what they should.
+    pub(crate) repaired: Option<u64>,
+    /// Answers that were not as they must be.
+    pub(crate) misses: u64,
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counted { nodes, repaired, .. } = self;
+        let [kept, deleted, compared, misses] =
+            [self.kept, self.deleted, self.compared, self.misses].map(thousands);
+        write!(
+            f,
+            "{kept} keys kept, {deleted} deleted; {compared} answers from {nodes} nodes compared, {misses} of them wrong"
+        )?;
+        match repaired {
+            Some(repaired) => write!(f, "; replicas that the reads had to repair: {}", thousands(*repaired)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What one rule says. These mirror the checker's own types, which can only be written.
@@ -165,6 +206,7 @@ impl Results {
             verdict: report.verdict.to_string(),
             equal_after_s: None,
             repaired_by_reads: None,
+            stock: None,
             checks: serde_json::from_value(serde_json::to_value(&report.checks)?)?,
             latency: Vec::new(),
         })
