@@ -22,7 +22,7 @@ use super::rest;
 use super::script::Story;
 use super::stock::{Look, Miss, Stock};
 use crate::load::cluster::Cluster;
-use crate::load::screen::{Screen, print, thousands};
+use crate::load::screen::{Screen, thousands};
 use crate::report::phase::Phase;
 use crate::report::run::{Counted, Folder};
 use crate::report::table::align;
@@ -246,7 +246,7 @@ impl<'a> Script<'a> {
         let repaired = before.zip(after).map(|(before, after)| after.saturating_sub(before));
         self.operator.tell(nodes[0].1).await?;
         self.operator.show(&align(["step", "took"], &self.steps, 1))?;
-        keep(&misses, folder)?;
+        self.keep(&misses, folder)?;
         Ok(Counted {
             kept: stock.kept(),
             deleted: stock.deleted(),
@@ -260,21 +260,22 @@ impl<'a> Script<'a> {
     fn took(&mut self, step: &str, began: Instant) {
         self.steps.push([step.to_owned(), format!("{:.1} s", began.elapsed().as_secs_f64())]);
     }
-}
 
-fn keep(misses: &[Miss], folder: &Folder) -> Result<(), Box<dyn Error>> {
-    if misses.is_empty() {
-        return Ok(());
+    /// Shows the first of what is not as it must be, and keeps all of it.
+    fn keep(&self, misses: &[Miss], folder: &Folder) -> Result<(), Box<dyn Error>> {
+        if misses.is_empty() {
+            return Ok(());
+        }
+        for miss in misses.iter().take(MISSES_SHOWN_MAX) {
+            self.screen.line(&format!("MISS  {miss}"));
+        }
+        if let Some(more) = misses.len().checked_sub(MISSES_SHOWN_MAX).filter(|more| *more > 0) {
+            self.screen.line(&format!("      … and {more} more"));
+        }
+        let mut file = BufWriter::new(File::create(folder.path().join("misses.jsonl"))?);
+        for miss in misses {
+            writeln!(file, "{}", serde_json::to_string(miss)?)?;
+        }
+        Ok(file.flush()?)
     }
-    for miss in misses.iter().take(MISSES_SHOWN_MAX) {
-        print(&format!("MISS  {miss}"));
-    }
-    if misses.len() > MISSES_SHOWN_MAX {
-        print(&format!("      … and {} more", thousands((misses.len() - MISSES_SHOWN_MAX) as u64)));
-    }
-    let mut file = BufWriter::new(File::create(folder.path().join("misses.jsonl"))?);
-    for miss in misses {
-        writeln!(file, "{}", serde_json::to_string(miss)?)?;
-    }
-    Ok(file.flush()?)
 }

@@ -166,7 +166,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// What the system says.
     pub(super) fn show(&mut self, text: &str) -> Result<(), OperatorError> {
-        let lines = text.trim().lines();
+        let lines = text.trim_matches('\n').lines();
         let indented: String = lines.map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();
         self.screen.line(&format!("\n{indented}"));
         self.note(text)
