@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::recorder::Recorder;
 use super::session::{TIMEOUT, texts};
-use crate::load::http::{Client, Request};
+use crate::load::http::{CallError, Client, Request};
 use crate::load::mec::Mec;
 use crate::load::screen::Screen;
 use crate::report::phase::Phase;
@@ -58,10 +58,16 @@ pub(super) async fn until_quiet(
     let mut clients: Vec<Client> = nodes.iter().map(|(_, address)| Client::new(*address, TIMEOUT)).collect();
     let rounds = QUIET_ROUNDS * (nodes.len() as u64).saturating_sub(1);
     // What each counted when it found its last difference; the load's end counts as one.
-    let mut last = counters(&mut clients).await?;
+    let mut last: Option<Vec<Counters>> = None;
     while Instant::now() < deadline {
         screen.say("the nodes compare notes");
-        let now = counters(&mut clients).await?;
+        let Ok(now) = counters(&mut clients).await else {
+            // A node that is busy may still say before the time is over.
+            sleep(AGAIN).await;
+            continue;
+        };
+        let now = now?;
+        let last = last.get_or_insert_with(|| now.clone());
         for (last, now) in last.iter_mut().zip(&now) {
             if last.differ != now.differ {
                 *last = *now;
@@ -78,16 +84,17 @@ pub(super) async fn until_quiet(
 /// How many repairs there have been on all nodes; nothing if one does not say.
 pub(super) async fn repairs(nodes: &[(String, SocketAddr)]) -> Option<u64> {
     let mut clients: Vec<Client> = nodes.iter().map(|(_, address)| Client::new(*address, TIMEOUT)).collect();
-    Some(counters(&mut clients).await?.iter().map(|node| node.repairs).sum())
+    Some(counters(&mut clients).await.ok()??.iter().map(|node| node.repairs).sum())
 }
 
-async fn counters(clients: &mut [Client]) -> Option<Vec<Counters>> {
+/// What the nodes count; nothing if one of them answers and does not say.
+async fn counters(clients: &mut [Client]) -> Result<Option<Vec<Counters>>, CallError> {
     let mut all = Vec::with_capacity(clients.len());
     for client in clients {
-        let page = client.call(&Request::get("/stats")).await.ok()?;
-        all.push(read_counters(&page.body)?);
+        let page = client.call(&Request::get("/stats")).await?;
+        all.push(read_counters(&page.body));
     }
-    Some(all)
+    Ok(all.into_iter().collect())
 }
 
 fn read_counters(page: &[u8]) -> Option<Counters> {

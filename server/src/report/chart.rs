@@ -69,7 +69,7 @@ impl Time {
     }
 
     fn bands(&self, svg: &mut String, faults: &[Fault], bottom: f64) {
-        for fault in faults {
+        for fault in merged(faults) {
             let (from, to) = (self.x(fault.from_s), self.x(fault.to_s));
             let (class, words) = (fault.phase.as_str(), escape(&fault.words));
             let _ = write!(
@@ -84,6 +84,21 @@ impl Time {
             );
         }
     }
+}
+
+/// Faults of one kind that overlap, as one: their names would stand on top of each other.
+fn merged(faults: &[Fault]) -> Vec<Fault> {
+    let mut bands: Vec<Fault> = Vec::new();
+    for fault in faults {
+        match bands.last_mut().filter(|last| last.phase == fault.phase && fault.from_s < last.to_s) {
+            Some(last) => {
+                last.words = format!("{}, {}", last.words, fault.words);
+                last.to_s = last.to_s.max(fault.to_s);
+            }
+            None => bands.push(fault.clone()),
+        }
+    }
+    bands
 }
 
 fn open(svg: &mut String, height: f64, title: &str) {
@@ -446,6 +461,7 @@ pub(super) fn freshness(staleness: &Staleness) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::phase::Phase;
     use super::*;
 
     fn bucket(from: u64, until: u64, low: f64) -> Bucket {
@@ -461,6 +477,29 @@ mod tests {
         assert!(places[1] < places[2] - 500.0, "{places:?}");
         let alone = Since::of(&buckets[..1]).middle(&buckets[0]);
         assert!((LEFT..=WIDTH).contains(&alone), "{alone}");
+    }
+
+    #[test]
+    fn faults_of_one_kind_that_overlap_are_one_band() {
+        let fault = |phase, node: &str, words: &str, from_s, to_s| Fault {
+            phase,
+            node: node.to_owned(),
+            words: words.to_owned(),
+            from_s,
+            to_s,
+        };
+        let faults = [
+            fault(Phase::Joining, "n4", "n4 joins", 1.0, 4.0),
+            fault(Phase::Joining, "n5", "n5 joins", 1.5, 5.0),
+            fault(Phase::Killed, "n1", "n1 killed", 4.5, 6.0),
+            fault(Phase::Killed, "n2", "n2 killed", 6.0, 7.0),
+        ];
+        let bands = merged(&faults);
+        let told: Vec<_> = bands.iter().map(|band| (band.words.as_str(), band.from_s, band.to_s)).collect();
+        assert_eq!(
+            told,
+            [("n4 joins, n5 joins", 1.0, 5.0), ("n1 killed", 4.5, 6.0), ("n2 killed", 6.0, 7.0)]
+        );
     }
 
     #[test]
