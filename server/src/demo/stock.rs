@@ -37,7 +37,7 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const PAGE: u32 = 1_000;
 /// After so many misses nobody reads on.
 const MISSES_MAX: usize = 1_000;
-/// A listing that shows more keys than the stock and so many others does not end.
+/// A listing that shows so many keys more than twice the stock does not end.
 const OTHERS_MAX: u64 = 1_000;
 /// How often the screen says how far a pass is.
 const BEAT: Duration = Duration::from_millis(100);
@@ -50,6 +50,7 @@ struct Goods {
 }
 
 impl Goods {
+    /// The key of this number.
     fn key(number: u64) -> String {
         format!("stock-{number:07}")
     }
@@ -60,6 +61,7 @@ impl Goods {
         (number < self.keys && Goods::key(number) == key).then_some(number)
     }
 
+    /// What is put under it: the key, and a number that no other run has there.
     fn value(self, number: u64) -> String {
         let mark = (self.seed ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         format!("{} holds {mark}", Goods::key(number))
@@ -100,19 +102,14 @@ pub(super) struct Miss {
     pub(super) key: String,
     /// How it was looked at.
     pub(super) by: &'static str,
-    /// What must be there; nothing if it was deleted.
-    pub(super) wanted: Option<String>,
-    /// What the node shows, in words.
-    pub(super) found: String,
+    /// What must be there and what is, in words.
+    pub(super) words: String,
 }
 
 impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Miss { node, key, by, wanted, found } = self;
-        match wanted {
-            Some(value) => write!(f, "{key} on {node} ({by}): \"{value}\" was kept, and {found}"),
-            None => write!(f, "{key} on {node} ({by}): it was deleted, and {found}"),
-        }
+        let Miss { node, key, by, words } = self;
+        write!(f, "{key} on {node} ({by}): {words}")
     }
 }
 
@@ -182,6 +179,15 @@ impl Stock {
         (!self.deleted.contains(&number)).then(|| self.goods.value(number))
     }
 
+    /// How many connections look at each node's stock.
+    fn readers(look: Look) -> usize {
+        match look {
+            Look::One | Look::Quorum => READERS,
+            // A page says where the next one begins.
+            Look::Listing => 1,
+        }
+    }
+
     /// Looks at every key through every node, and says how many answers were compared and what is not as it must be.
     /// After very many misses the rest is left.
     pub(super) async fn count(
@@ -194,7 +200,7 @@ impl Stock {
         let mut workers = JoinSet::new();
         for (name, address) in nodes {
             let next = Rc::new(Cell::new(0));
-            for _ in 0..if look == Look::Listing { 1 } else { READERS } {
+            for _ in 0..Stock::readers(look) {
                 let (stock, pass, next) = (Rc::clone(self), Rc::clone(&pass), Rc::clone(&next));
                 let (name, address) = (name.clone(), *address);
                 workers.spawn_local(async move {
@@ -208,7 +214,7 @@ impl Stock {
         let say = || screen.say(format!("{}: {} answers", look.as_str(), thousands(pass.compared.get())));
         while let Some(ended) = next_of(&mut workers, &say).await {
             if let Err(error) = ended {
-                pass.miss("?", "?", None, format!("whoever read has failed: {error}"));
+                pass.miss("every node", "some key", format!("whoever looked has failed: {error}"));
             }
         }
         let misses = pass.misses.take();
@@ -219,18 +225,19 @@ impl Stock {
         let mut mec = Mec::new(address, TIMEOUT);
         while next.get() < self.goods.keys && !pass.is_over() {
             let number = next.replace(next.get() + 1);
-            let (key, wanted) = (Goods::key(number), self.wanted(number));
+            let key = Goods::key(number);
             let got = retried(async || match pass.look {
                 Look::One => mec.get_one(&key).await,
                 _ => mec.get(&key).await,
             });
-            let found = match got.await {
-                Ok(got) => wrong(wanted.as_deref(), &texts(&got.values)),
-                Err(trouble) => Some(format!("the node does not answer: {}", trouble.reason())),
-            };
-            pass.compared.set(pass.compared.get() + 1);
-            if let Some(found) = found {
-                pass.miss(node, &key, wanted, found);
+            match got.await {
+                Ok(got) => {
+                    pass.compared.set(pass.compared.get() + 1);
+                    if let Some(words) = wrong(self.wanted(number).as_deref(), &texts(&got.values)) {
+                        pass.miss(node, &key, words);
+                    }
+                }
+                Err(trouble) => pass.miss(node, &key, format!("there is no answer: {}", trouble.reason())),
             }
         }
     }
@@ -238,32 +245,34 @@ impl Stock {
     async fn list(&self, pass: &Pass, node: &str, address: SocketAddr) {
         let mut mec = Mec::new(address, PAGE_TIMEOUT);
         let mut listed = vec![0_u8; self.goods.keys as usize];
-        let (mut others, mut after) = (0, None);
+        let (mut total, mut after) = (0, None);
         loop {
             let page = match retried(async || mec.list(after.as_deref(), PAGE).await).await {
                 Ok(page) => page,
                 Err(trouble) => {
                     let after = after.unwrap_or_else(|| "the beginning".to_owned());
-                    let found = format!("the node does not go on listing: {}", trouble.reason());
-                    return pass.miss(node, &after, None, found);
+                    let words = format!("the listing does not go on from here: {}", trouble.reason());
+                    return pass.miss(node, &after, words);
                 }
             };
             for key in &page.keys {
-                match self.goods.number(key) {
-                    Some(number) => listed[number as usize] = listed[number as usize].saturating_add(1),
-                    None => others += 1,
+                if let Some(number) = self.goods.number(key) {
+                    listed[number as usize] = listed[number as usize].saturating_add(1);
                 }
             }
-            pass.compared.set(pass.compared.get() + page.keys.len() as u64);
+            let keys = page.keys.len() as u64;
+            pass.compared.set(pass.compared.get() + keys);
+            total += keys;
             after = page.keys.last().cloned();
-            if !page.has_more || after.is_none() || others > OTHERS_MAX {
+            if !page.has_more || after.is_none() || total > 2 * self.goods.keys + OTHERS_MAX {
                 break;
             }
         }
         for (number, &times) in (0..).zip(&listed) {
-            let wanted = self.wanted(number);
-            if times != u8::from(wanted.is_some()) && !pass.is_over() {
-                pass.miss(node, &Goods::key(number), wanted, format!("it is listed {times} times"));
+            let (is_deleted, is_over) = (self.deleted.contains(&number), pass.is_over());
+            if times != u8::from(!is_deleted) && !is_over {
+                let what = if is_deleted { "deleted" } else { "kept" };
+                pass.miss(node, &Goods::key(number), format!("it was {what}, and is listed {times} times"));
             }
         }
     }
@@ -277,9 +286,9 @@ struct Pass {
 }
 
 impl Pass {
-    fn miss(&self, node: &str, key: &str, wanted: Option<String>, found: String) {
+    fn miss(&self, node: &str, key: &str, words: String) {
         let (node, key, by) = (node.to_owned(), key.to_owned(), self.look.as_str());
-        self.misses.borrow_mut().push(Miss { node, key, by, wanted, found });
+        self.misses.borrow_mut().push(Miss { node, key, by, words });
     }
 
     fn is_over(&self) -> bool {
@@ -289,15 +298,14 @@ impl Pass {
 
 /// What is wrong with these values, in words. Two tries of one write may stand side by side, with one value.
 fn wrong(wanted: Option<&str>, values: &[String]) -> Option<String> {
-    let is_right = match wanted {
-        Some(wanted) => !values.is_empty() && values.iter().all(|value| value == wanted),
-        None => values.is_empty(),
-    };
-    let shown = || match values {
-        [] => "there is nothing".to_owned(),
-        values => format!("there is {values:?}"),
-    };
-    (!is_right).then(shown)
+    match (wanted, values) {
+        (Some(wanted), []) => Some(format!("\"{wanted}\" was kept, and there is nothing")),
+        (Some(wanted), values) if values.iter().any(|value| value != wanted) => {
+            Some(format!("\"{wanted}\" was kept, and there is {values:?}"))
+        }
+        (None, [_, ..]) => Some(format!("it was deleted, and there is {values:?}")),
+        _ => None,
+    }
 }
 
 /// Does something with every number, by all writers at once, and gives what came of each.
@@ -424,8 +432,7 @@ mod tests {
             node: "n4".into(),
             key: "stock-0000005".into(),
             by: Look::One.as_str(),
-            wanted: None,
-            found: "there is [\"x\"]".into(),
+            words: wrong(None, &["x".to_owned()]).unwrap(),
         };
         let words = "stock-0000005 on n4 (reads with r = 1): it was deleted, and there is [\"x\"]";
         assert_eq!(miss.to_string(), words);
