@@ -518,11 +518,14 @@ impl Cluster {
         }
     }
 
-    /// A message shows that its sender has other layouts.
+    /// A message shows that its sender has other layouts. Who has none asks for them: as long as a new member has not
+    /// heard that it is one, all that counts on it fails.
     pub(crate) fn on_other_view(&mut self, cx: &mut Cx<'_>, from: NodeId) {
         if !self.landed.layouts.is_empty() {
             let digest = self.digest();
             cx.send(from, Message::Gossip { digest });
+        } else if self.record.layouts.is_empty() {
+            self.hail(cx, from, Life(u128::MAX));
         }
     }
 

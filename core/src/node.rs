@@ -999,8 +999,10 @@ impl Node {
             let cx = &mut with_cx!(self, now, fx);
             if view == View::FIXED && cx.config.members.binary_search(&from).is_ok() {
                 self.cluster.on_fixed(cx);
+            } else if view.newest > 0 {
+                self.cluster.on_other_view(cx, from);
             }
-            refuse(cx, from, &message, Refusal::NotAMember);
+            self.turn_away(now, from, message, fx);
             return;
         }
         if !self.layout.has(from) {
@@ -1011,7 +1013,7 @@ impl Node {
             } else {
                 cx.note(Note::Stranger { from });
             }
-            refuse(cx, from, &message, Refusal::NotAMember);
+            self.turn_away(now, from, message, fx);
             return;
         }
         self.peers.on_heard(from);
@@ -1115,6 +1117,23 @@ impl Node {
             }
             Message::Hail { .. } | Message::Gossip { .. } | Message::State { .. } => {
                 unreachable!("they were taken before")
+            }
+        }
+    }
+
+    /// Answers a node with which this one shares no layout. It may well be a member that has heard of a change before
+    /// this node has, and counts on an answer.
+    fn turn_away(&mut self, now: Now, from: NodeId, message: Message, fx: &mut Effects) {
+        let cx = &mut with_cx!(self, now, fx);
+        let refusal = Refusal::NotAMember;
+        match message {
+            Message::Forward { op, to, floor, change, w, timeout, terms } => {
+                let deadline = now.mono.after(timeout.min(cx.config.timeout_max));
+                let w = usize::from(w);
+                self.puts.on_forward(cx, from, op, to, floor, change, w, terms, deadline, Some(refusal));
+            }
+            message => {
+                refuse(cx, from, &message, refusal);
             }
         }
     }

@@ -234,11 +234,12 @@ impl Puts {
             cx.shared.stats.forwards_doubled += 1;
             return;
         }
-        let partition = cx.layout.partition(&change.key);
-        let is_holder = cx.layout.holds(cx.me(), partition);
-        let not_held = (!is_holder && !terms.stands_in).then_some(Refusal::NotHeld);
-        if let Some(refusal) = refusal.or(not_held) {
+        if let Some(refusal) = refusal {
             return refuse(cx, refusal);
+        }
+        let partition = cx.layout.partition(&change.key);
+        if !terms.stands_in && !cx.layout.holds(cx.me(), partition) {
+            return refuse(cx, Refusal::NotHeld);
         }
         let w = w.clamp(1, cx.config.replicas);
         let asker = Asker::Peer { node: from, op };
