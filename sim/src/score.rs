@@ -51,7 +51,7 @@ pub const BUDGETS: &[(Plant, u64)] = &[
     (Plant::GapsLeftOpen, 1_500),
     (Plant::RefusedRetry, 100),
     (Plant::RepairClaimsContext, 100),
-    (Plant::DigestForgetsCloud, 6_000),
+    (Plant::DigestForgetsCloud, 12_000),
     (Plant::FoldLosesFirst, 100),
     (Plant::LateForward, 800),
     (Plant::ForwardToAnyLife, 1_500),
