@@ -224,6 +224,9 @@ fn faults_and_nodes_can_be_chosen() {
         told.lines().filter_map(|line| line.trim().strip_prefix("at ")?.split(": ").nth(1)).collect();
     assert!(kinds.iter().all(|kind| kind.starts_with("wipe") || kind.starts_with("partition")), "{told}");
     assert!(!kinds.is_empty(), "{told}");
+    let usual = out(&sim(&["replay", "3"]));
+    assert_eq!(out(&sim(&["replay", "3", "--faults", "all"])), usual);
+    assert_ne!(out(&sim(&["replay", "3", "--faults", "pause"])), usual);
 }
 
 #[test]

@@ -41,15 +41,26 @@ pub(crate) struct How {
     own_clock: bool,
 }
 
+/// Kinds of faults, as they are chosen.
+#[derive(Clone, Copy)]
+enum Chosen {
+    All,
+    One(Kind),
+}
+
+fn chosen(name: &str) -> Result<Chosen, String> {
+    if name == "all" { Ok(Chosen::All) } else { Kind::named(name).map(Chosen::One) }
+}
+
 /// What scenarios are drawn from.
 #[derive(Args)]
 pub(crate) struct Drawn {
     /// How many nodes: 3..100 for anything from 3 to 100.
     #[arg(long, value_parser = nodes)]
     nodes: Option<RangeInclusive<usize>>,
-    /// Draw only these kinds of faults: partition,crash,wipe (see `faults`).
-    #[arg(long, value_delimiter = ',', value_parser = Kind::named)]
-    faults: Option<Vec<Kind>>,
+    /// Draw only these kinds of faults: partition,crash,wipe (see `faults`); all of them unless said otherwise, or with "all".
+    #[arg(long, value_delimiter = ',', value_parser = chosen)]
+    faults: Option<Vec<Chosen>>,
     /// Let faults be more than N, R and W survive; such runs should be seen to lose.
     #[arg(long)]
     pub(crate) reckless: bool,
@@ -60,15 +71,24 @@ impl Drawn {
         let usual = Weather::default();
         Weather {
             nodes: self.nodes.clone().unwrap_or(usual.nodes),
-            faults: self.faults.clone(),
+            faults: self.kinds(),
             is_reckless: self.reckless,
         }
+    }
+
+    /// The kinds that may be drawn, if not all may.
+    fn kinds(&self) -> Option<Vec<Kind>> {
+        let kind = |chosen: &Chosen| match chosen {
+            Chosen::All => None,
+            Chosen::One(kind) => Some(*kind),
+        };
+        self.faults.as_ref()?.iter().map(kind).collect()
     }
 
     /// The options that draw the same again.
     pub(crate) fn told(&self) -> String {
         let nodes = self.nodes.as_ref().map(|nodes| format!(" --nodes {}..{}", nodes.start(), nodes.end()));
-        let faults = self.faults.as_ref().map(|faults| {
+        let faults = self.kinds().map(|faults| {
             let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
             format!(" --faults {}", names.join(","))
         });

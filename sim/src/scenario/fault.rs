@@ -144,7 +144,7 @@ impl Kind {
     pub fn named(name: &str) -> Result<Self, String> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name).ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
-            format!("there is no fault \"{name}\": there are {}", names.join(", "))
+            format!("there is no fault \"{name}\": there are {} (or say all)", names.join(", "))
         })
     }
 
