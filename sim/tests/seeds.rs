@@ -101,8 +101,8 @@ fn what_cannot_be_survived_is_seen_to_lose() {
         },
     );
     say(&format!("{lost} of {beyond} runs beyond what can be survived were seen to lose"));
-    // Most such runs lose nothing: replicas are equal again within an interval, and hints outlive the disk that is lost.
-    assert!(lost * 25 > beyond, "{lost} of {beyond}");
+    // Most such runs lose nothing: what only the lost disk had is little where replicas are soon equal again.
+    assert!(lost * 15 > beyond, "{lost} of {beyond}");
     assert!(seen.contains(&Check::Fresh) && seen.contains(&Check::Siblings), "{seen:?}");
 }
 
