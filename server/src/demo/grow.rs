@@ -1,10 +1,12 @@
-//! A cluster that grows, loses a disk and shrinks, under load: what is done to it, and when.
+//! A cluster that grows, loses nodes and disks and shrinks, under load: what is done to it, and when.
 //!
 //! Three nodes get a stock of keys, of which some are deleted again. While sessions work on keys of their own, two new
-//! nodes join, one of the first three leaves, and another is killed, loses its disk, and is replaced by a new node
-//! under a new name. Each change is staged, planned and applied as an operator does it, and nothing begins before the
-//! change before it has settled. Sessions learn late who has come and who has gone, as clients do: until then they find
-//! a node that is gone, and go on with another. At the end the stock is counted through every node.
+//! nodes join; one of the first three is killed for good and removed, and comes back with its old disk when nobody
+//! counts on it any more; another is killed, loses its disk, and is replaced by a new node under a new name; and one
+//! leaves in good order. Each change is staged, planned and applied as an operator does it, and nothing begins before
+//! the change before it has settled. Sessions learn late who has come and who has gone, as clients do: until then they
+//! find a node that is gone, and go on with another. At the end the stock is counted through every node. Then all keys
+//! are deleted, and the disks are looked at: of what is deleted nothing may be left.
 
 use std::error::Error;
 use std::fs::File;
@@ -24,12 +26,14 @@ use super::stock::{Look, Miss, Stock};
 use crate::load::cluster::Cluster;
 use crate::load::screen::{Screen, thousands};
 use crate::report::phase::Phase;
-use crate::report::run::{Counted, Folder};
+use crate::report::run::{Counted, Emptied, Emptying, Folder};
 use crate::report::table::align;
+use crate::store;
 
-/// The node that leaves, and the one that loses its disk.
-const LEAVER: usize = 0;
+/// The node that is removed, the one that loses its disk, and the one that leaves, which came later.
+const REMOVED: usize = 0;
 const VICTIM: usize = 1;
+const LEAVER: usize = 3;
 /// The member that is asked for changes; it stays.
 const ASKED: usize = 2;
 /// How long a change of the layout may take until all data is where it belongs.
@@ -38,6 +42,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(300);
 const NEWS_MAX: Duration = Duration::from_secs(60);
 /// How long the sessions go on between two steps, and before they hear who has gone.
 const BREATH: Duration = Duration::from_millis(500);
+/// How long nodes may have something left to do after everything was deleted.
+const QUIET_MAX: Duration = Duration::from_secs(300);
 /// How many misses are printed; the run folder has more.
 const MISSES_SHOWN_MAX: usize = 20;
 
@@ -97,9 +103,11 @@ impl<'a> Script<'a> {
         sleep(BREATH).await;
         self.join(story, cluster, roster).await?;
         sleep(BREATH).await;
-        self.leave(story, cluster, roster).await?;
+        self.remove(story, cluster, roster).await?;
         sleep(BREATH).await;
         self.replace(story, cluster, roster).await?;
+        sleep(BREATH).await;
+        self.leave(story, cluster, roster).await?;
         sleep(BREATH).await;
         Ok(())
     }
@@ -139,7 +147,45 @@ impl<'a> Script<'a> {
         Ok(self.operator.tell(asked).await?)
     }
 
-    /// One of the first nodes hands over what it has, and goes.
+    /// A node is killed for good, and removed; it hears of that when it comes back.
+    async fn remove(
+        &mut self,
+        story: &mut Story<'_>,
+        cluster: &mut Cluster,
+        roster: &Roster,
+    ) -> Result<(), Box<dyn Error>> {
+        let began = Instant::now();
+        let asked = cluster.nodes[ASKED].http;
+        let removed = &mut cluster.nodes[REMOVED];
+        let name = removed.name.clone();
+        removed.kill();
+        let words = format!("{name} is killed (kill -9), and given up");
+        let from_s = story.turn("start-remove", &name, Phase::Killed, words);
+        sleep(BREATH).await;
+        self.operator.stage(asked, "remove", &json!({ "node": name })).await?;
+        let epoch = self.operator.apply(asked).await?;
+        story.tell(format!(
+            "layout {epoch} is applied: {name} is removed; the others get its share from each other"
+        ));
+        roster.send_replace(cluster.running());
+        self.operator.until_settled(&cluster.running(), epoch, SETTLE_MAX).await?;
+        let words = format!("what {name} had has three copies again");
+        let to_s = story.turn("stop-remove", &name, Phase::Healed, words);
+        story.fault(Phase::Killed, &name, "is lost and removed", (from_s, to_s));
+        self.operator.tell(asked).await?;
+
+        let returned = &mut cluster.nodes[REMOVED];
+        returned.start()?;
+        let who = [(name.clone(), returned.http)];
+        let what = format!("{name} hears that it was removed");
+        self.operator.until(&who, (&what, NEWS_MAX), |status| !status.member).await?;
+        story.tell(format!("{name} came back with its old disk, heard that it was removed, and is stopped"));
+        cluster.nodes[REMOVED].stop().await?;
+        self.took(&format!("lose and remove {name}"), began);
+        Ok(())
+    }
+
+    /// A node hands over what it has, and goes.
     async fn leave(
         &mut self,
         story: &mut Story<'_>,
@@ -206,6 +252,65 @@ impl<'a> Script<'a> {
         Ok(self.operator.tell(asked).await?)
     }
 
+    /// Deletes every key, those of the history (`others`) too, waits until the nodes have nothing left to do, and looks
+    /// at what is left on their disks. The nodes are stopped for that.
+    ///
+    /// # Errors
+    /// A key that is not deleted, nodes that never rest, or what the system says.
+    pub(super) async fn empty(
+        &mut self,
+        story: &mut Story<'_>,
+        cluster: &mut Cluster,
+        stock: &Stock,
+        others: Vec<String>,
+    ) -> Result<Emptied, Box<dyn Error>> {
+        let nodes = cluster.running();
+        let full = cluster.measure()?;
+        let began = Instant::now();
+        let keys = stock.keys() + others.len() as u64;
+        stock.clear(others, &nodes, self.screen).await?;
+        story.tell(format!(
+            "every key is deleted; {} bytes of values are to go from each disk",
+            thousands(stock.bytes(stock.kept()))
+        ));
+        self.took("delete everything", began);
+        let began = Instant::now();
+        let what = "no node has anything left to do";
+        self.operator.until(&nodes, (what, QUIET_MAX), |status| status.unrest.is_none()).await?;
+        let quiet_after_s = began.elapsed().as_secs_f64();
+        story.tell(format!("no node has anything left to do, {quiet_after_s:.1} s after the last delete"));
+        self.took("come to rest", began);
+        let deleted = cluster.measure()?;
+        let mut folders = Vec::new();
+        for (number, (full, deleted)) in full.into_iter().zip(deleted).enumerate() {
+            let node = &mut cluster.nodes[number];
+            let (Some(full), Some(deleted)) = (full, deleted) else { continue };
+            node.stop().await?;
+            let rows_left = store::inspect(node.data())?.of_keys();
+            store::compact(node.data())?;
+            let compacted = store::measure(node.data())?;
+            folders.push(Emptying {
+                node: node.name.clone(),
+                full_tables_bytes: full.tables_bytes,
+                full_journal_bytes: full.journal_bytes,
+                deleted_tables_bytes: deleted.tables_bytes,
+                deleted_journal_bytes: deleted.journal_bytes,
+                compacted_tables_bytes: compacted.tables_bytes,
+                compacted_journal_bytes: compacted.journal_bytes,
+                rows_left,
+            });
+        }
+        let emptied = Emptied { keys, quiet_after_s, folders };
+        story.tell(match emptied.rows_left() {
+            0 => "all nodes are stopped; of what was deleted no row is left on any disk".to_owned(),
+            rows => {
+                format!("all nodes are stopped; {} rows of deleted keys are STILL THERE", thousands(rows))
+            }
+        });
+        self.operator.show(&sizes(&emptied))?;
+        Ok(emptied)
+    }
+
     /// That the nodes go on finding differences for longer than `limit`.
     pub(super) async fn never_quiet(&self, cluster: &Cluster, limit: Duration) -> Box<dyn Error> {
         let what = "no node finds a difference to another one any more";
@@ -221,11 +326,10 @@ impl<'a> Script<'a> {
         &mut self,
         story: &mut Story<'_>,
         cluster: &Cluster,
-        stock: Stock,
+        stock: &Rc<Stock>,
         folder: &Folder,
     ) -> Result<Counted, Box<dyn Error>> {
         let nodes = cluster.running();
-        let stock = Rc::new(stock);
         let (mut compared, mut misses) = (0, Vec::new());
         let before = rest::repairs(&nodes).await;
         for look in Look::ALL {
@@ -245,7 +349,6 @@ impl<'a> Script<'a> {
         let after = rest::repairs(&nodes).await;
         let repaired = before.zip(after).map(|(before, after)| after.saturating_sub(before));
         self.operator.tell(nodes[0].1).await?;
-        self.operator.show(&align(["step", "took"], &self.steps, 1))?;
         self.keep(&misses, folder)?;
         Ok(Counted {
             kept: stock.kept(),
@@ -255,6 +358,14 @@ impl<'a> Script<'a> {
             repaired,
             misses: misses.len() as u64,
         })
+    }
+
+    /// Shows how long each step took.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn tell_times(&mut self) -> Result<(), Box<dyn Error>> {
+        Ok(self.operator.show(&align(["step", "took"], &self.steps, 1))?)
     }
 
     fn took(&mut self, step: &str, began: Instant) {
@@ -278,4 +389,33 @@ impl<'a> Script<'a> {
         }
         Ok(file.flush()?)
     }
+}
+
+/// What the folders held, as a table.
+fn sizes(emptied: &Emptied) -> String {
+    let row = |folder: &Emptying| {
+        let Emptying { node, rows_left, .. } = folder;
+        [
+            node.clone(),
+            thousands(folder.full_tables_bytes),
+            thousands(folder.full_journal_bytes),
+            thousands(folder.deleted_tables_bytes),
+            thousands(folder.deleted_journal_bytes),
+            thousands(folder.compacted_tables_bytes),
+            thousands(folder.compacted_journal_bytes),
+            thousands(*rows_left),
+        ]
+    };
+    let rows: Vec<_> = emptied.folders.iter().map(row).collect();
+    let columns = [
+        "bytes",
+        "full: tables",
+        "journal",
+        "deleted: tables",
+        "journal",
+        "compacted: tables",
+        "journal",
+        "rows of keys",
+    ];
+    align(columns, &rows, 1)
 }

@@ -4,7 +4,8 @@
 //! is killed and started again and another is paused and resumed. Then the load ends, the nodes get time to agree, each
 //! is asked what it holds, and the checker judges everything that the clients saw: was a write lost, did
 //! a deleted value return, do the nodes agree, did every session read its own writes? With `--grow` another script is
-//! played: the cluster holds a stock of many keys, grows, shrinks and loses a disk, and the stock is counted at the end.
+//! played: the cluster holds a stock of many keys, grows, loses nodes and disks and shrinks; at the end the stock is
+//! counted, everything is deleted, and the disks are looked at.
 //! The run folder keeps all of it, and how stale reads were. The exit code is the verdict:
 //! 0 valid, 1 violated, 2 unknown or no run at all.
 
@@ -35,7 +36,7 @@ use tokio::task::LocalSet;
 use crate::check::{UNKNOWN, exit_code, promises, tell};
 use crate::load::cluster::{Cluster, NODES, interrupted};
 use crate::load::screen::{Screen, print, thousands};
-use crate::report::run::{Counted, Folder, Results, Run, timestamp};
+use crate::report::run::{Counted, Emptied, Folder, Results, Run, timestamp};
 use crate::report::{self, table};
 use recorder::Recorder;
 use script::Story;
@@ -45,7 +46,7 @@ use stock::Stock;
 /// How much longer than the load a run takes, for the bar.
 const AFTER: Duration = Duration::from_secs(2);
 /// How long the bar takes a run that grows to be, whatever the machine.
-const GROW_ABOUT: Duration = Duration::from_secs(90);
+const GROW_ABOUT: Duration = Duration::from_secs(150);
 /// How long the nodes may take to find no more differences by themselves,
 const QUIET_MAX: Duration = Duration::from_secs(15);
 /// and how long after much has moved.
@@ -63,6 +64,9 @@ pub(crate) struct Args {
     /// With --grow: how many keys the cluster is filled with.
     #[arg(long, default_value_t = 100_000, requires = "grow", value_parser = clap::value_parser!(u64).range(10..=9_999_999))]
     keys: u64,
+    /// With --grow: bytes of each of their values.
+    #[arg(long, default_value_t = 1_000, requires = "grow", value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
+    value_bytes: u32,
     /// How many clients work at the same time.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..=256))]
     sessions: u64,
@@ -133,7 +137,10 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     story.tell(format!("all nodes are ready: {}", names.join(", ")));
     let keys = session::keys();
     let mut grown = match args.grow {
-        true => Some((grow::Script::new(&folder, &screen)?, Stock::new(args.keys, seed))),
+        true => Some((
+            grow::Script::new(&folder, &screen)?,
+            Stock::new(args.keys, args.value_bytes as usize, seed),
+        )),
         false => None,
     };
     if let Some((script, stock)) = &mut grown {
@@ -146,11 +153,18 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     let limit = if args.grow { GROW_QUIET_MAX } else { QUIET_MAX };
     let remaining = cluster.running();
     let rest = come_to_rest(&remaining, &keys, limit, &recorder, &mut story, &screen).await;
-    let counted = match grown {
-        Some((script, _)) if !rest.is_quiet => return Err(script.never_quiet(&cluster, limit).await),
-        Some((mut script, stock)) => Some(script.count(&mut story, &cluster, stock, &folder).await?),
-        None => None,
-    };
+    let (mut counted, mut emptied) = (None, None);
+    if let Some((mut script, stock)) = grown {
+        if !rest.is_quiet {
+            return Err(script.never_quiet(&cluster, limit).await);
+        }
+        let stock = Rc::new(stock);
+        counted = Some(script.count(&mut story, &cluster, &stock, &folder).await?);
+        if !args.keep {
+            emptied = Some(script.empty(&mut story, &mut cluster, &stock, keys.clone()).await?);
+        }
+        script.tell_times()?;
+    }
 
     let (phases, faults, timeline) = story.end(load_s);
     let recorder = Rc::into_inner(recorder).ok_or("a session outlived the load")?;
@@ -172,7 +186,7 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
     };
     folder.write_run(&run)?;
     screen.say("judging the history");
-    let code = judge(&folder, rest, counted, &screen)?;
+    let code = judge(&folder, rest, counted, emptied, &screen)?;
     if args.keep {
         invite(&remaining, &keys);
     }
@@ -182,7 +196,7 @@ async fn demo(args: &Args) -> Result<(ExitCode, Option<Kept>), Box<dyn Error>> {
 /// The flags that choose the script.
 fn script_flags(args: &Args) -> String {
     match args.grow {
-        true => format!("--grow --keys {}", args.keys),
+        true => format!("--grow --keys {} --value-bytes {}", args.keys, args.value_bytes),
         false => format!("--seconds {}", args.seconds),
     }
 }
@@ -264,17 +278,18 @@ fn judge(
     folder: &Folder,
     rest: Rest,
     counted: Option<Counted>,
+    emptied: Option<Emptied>,
     screen: &Screen,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let history = folder.read_history()?;
     let judgement = promises(&history)?;
-    let verdict = match counted {
-        Some(counted) if counted.misses > 0 => Verdict::Violated,
-        _ => judgement.verdict,
-    };
+    let is_wrong = counted.is_some_and(|counted| counted.misses > 0)
+        || emptied.as_ref().is_some_and(|emptied| emptied.rows_left() > 0);
+    let verdict = if is_wrong { Verdict::Violated } else { judgement.verdict };
     let results = Results {
         verdict: verdict.to_string(),
         stock: counted,
+        emptied,
         equal_after_s: rest.equal_after.map(|after| after.as_secs_f64()),
         repaired_by_reads: rest.repaired,
         latency: table::rows(&history, &folder.read_latency()?)?,
@@ -289,8 +304,10 @@ fn judge(
     let rows: Vec<_> = results.latency.iter().map(table::cells).collect();
     print(&format!("\nLatency of successful calls ({} calls in all)\n", thousands(calls)));
     print(&table::align(table::COLUMNS, &rows, 2));
-    let counted = counted.map(|counted| format!("Stock: {counted}."));
-    tell(&judgement, counted.as_deref(), verdict);
+    let counted = results.stock.map(|counted| format!("Stock: {counted}."));
+    let emptied = results.emptied.as_ref().map(|emptied| format!("Deleted: {emptied}."));
+    let beside: Vec<String> = counted.into_iter().chain(emptied).collect();
+    tell(&judgement, (!beside.is_empty()).then(|| beside.join("\n")).as_deref(), verdict);
     print(&format!("Run:     {}", folder.path().display()));
     print(&format!("Report:  {}", absolute(&report).display()));
     Ok(exit_code(verdict).into())
@@ -316,8 +333,15 @@ fn invite(nodes: &[(String, SocketAddr)], keys: &[String]) {
 
 fn settings(args: &Args) -> BTreeMap<String, String> {
     let keys = format!("{} hot, {} cold", session::HOT, session::COLD);
+    let stock = match args.grow {
+        true => format!("{} keys of {} bytes", thousands(args.keys), thousands(args.value_bytes.into())),
+        false => "none".to_owned(),
+    };
     [
-        ("nodes", if args.grow { format!("{NODES}, then 5, then 4") } else { NODES.to_string() }),
+        (
+            "nodes",
+            if args.grow { format!("{NODES}, then 5, 4, and {NODES} again") } else { NODES.to_string() },
+        ),
         ("replicas, r, w", "3, 2, 2 (final reads: r = 1)".to_owned()),
         ("sessions", format!("{}, closed loop with think time", args.sessions)),
         ("keys", keys),
@@ -325,7 +349,7 @@ fn settings(args: &Args) -> BTreeMap<String, String> {
             "load",
             if args.grow { "as long as the changes take".to_owned() } else { format!("{} s", args.seconds) },
         ),
-        ("stock", if args.grow { format!("{} keys", thousands(args.keys)) } else { "none".to_owned() }),
+        ("stock", stock),
         ("timeout of a call", format!("{} ms", session::TIMEOUT.as_millis())),
     ]
     .map(|(name, value)| (name.to_owned(), value))

@@ -1,6 +1,7 @@
 //! The stock: many keys, each written once, of which every tenth is deleted, and all of which are counted at the end.
 //!
-//! A value names its key and a number, so a value in the wrong place is noticed as well as one that is missing. No
+//! A value names its key and a number, so a value in the wrong place is noticed as well as one that is missing; the rest
+//! of it are letters that no compression makes much fewer, so that the bytes on disk are those of real data. No
 //! history is kept of them: what must be there follows from a key's number alone, whatever happens to the nodes
 //! meanwhile. A key whose write had to be tried again is not deleted, because the try that nobody answered could still
 //! arrive, and would be a write that the delete had not seen. Every key is then read through every node: what that node
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -39,6 +42,10 @@ const PAGE: u32 = 1_000;
 const MISSES_MAX: usize = 1_000;
 /// A listing that shows so many keys more than twice the stock does not end.
 const OTHERS_MAX: u64 = 1_000;
+/// What a value is filled up with.
+const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// How much of a value is shown.
+const SHOWN_MAX: usize = 40;
 /// How often the screen says how far a pass is.
 const BEAT: Duration = Duration::from_millis(100);
 
@@ -46,6 +53,7 @@ const BEAT: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 struct Goods {
     keys: u64,
+    value_bytes: usize,
     seed: u64,
 }
 
@@ -61,10 +69,15 @@ impl Goods {
         (number < self.keys && Goods::key(number) == key).then_some(number)
     }
 
-    /// What is put under it: the key, and a number that no other run has there.
+    /// What is put under it: the key, a number that no other run has there, and letters.
     fn value(self, number: u64) -> String {
-        let mark = (self.seed ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        format!("{} holds {mark}", Goods::key(number))
+        let mark = (self.seed ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut value = format!("{} holds {} ", Goods::key(number), mark >> 40);
+        let letters = self.value_bytes.saturating_sub(value.len());
+        value.reserve_exact(letters);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(mark);
+        value.extend((0..letters).map(|_| char::from(LETTERS[rng.random_range(..LETTERS.len())])));
+        value
     }
 }
 
@@ -123,9 +136,20 @@ pub(super) struct Stock {
 }
 
 impl Stock {
-    /// A stock of so many keys, which are not written yet, with values drawn from `seed`.
-    pub(super) fn new(keys: u64, seed: u64) -> Self {
-        Stock { goods: Goods { keys, seed }, deleted: BTreeSet::new(), doubtful: BTreeSet::new() }
+    /// A stock of so many keys, which are not written yet, with values of so many bytes drawn from `seed`.
+    pub(super) fn new(keys: u64, value_bytes: usize, seed: u64) -> Self {
+        let goods = Goods { keys, value_bytes, seed };
+        Stock { goods, deleted: BTreeSet::new(), doubtful: BTreeSet::new() }
+    }
+
+    /// How many keys were written.
+    pub(super) fn keys(&self) -> u64 {
+        self.goods.keys
+    }
+
+    /// Bytes of the values of so many keys.
+    pub(super) fn bytes(&self, keys: u64) -> u64 {
+        keys.saturating_mul(self.goods.value_bytes as u64)
     }
 
     /// How many keys must be there.
@@ -172,6 +196,20 @@ impl Stock {
         });
         self.deleted = deleted.await?.into_iter().map(|(number, ())| number).collect();
         Ok(())
+    }
+
+    /// Deletes every key, and `others` as well.
+    ///
+    /// # Errors
+    /// The key that nobody deletes.
+    pub(super) async fn clear(
+        &self,
+        others: Vec<String>,
+        nodes: &[(String, SocketAddr)],
+        screen: &Screen,
+    ) -> Result<(), String> {
+        let keys = (0..self.goods.keys).map(Goods::key).chain(others);
+        over(nodes, keys, ("deleted", screen), async |mec, key| delete(mec, &key).await).await.map(drop)
     }
 
     /// What must be under a key; nothing if it was deleted.
@@ -299,22 +337,34 @@ impl Pass {
 /// What is wrong with these values, in words. Two tries of one write may stand side by side, with one value.
 fn wrong(wanted: Option<&str>, values: &[String]) -> Option<String> {
     match (wanted, values) {
-        (Some(wanted), []) => Some(format!("\"{wanted}\" was kept, and there is nothing")),
+        (Some(wanted), []) => Some(format!("{} was kept, and there is nothing", shown(wanted))),
         (Some(wanted), values) if values.iter().any(|value| value != wanted) => {
-            Some(format!("\"{wanted}\" was kept, and there is {values:?}"))
+            Some(format!("{} was kept, and there is {}", shown(wanted), all_shown(values)))
         }
-        (None, [_, ..]) => Some(format!("it was deleted, and there is {values:?}")),
+        (None, [_, ..]) => Some(format!("it was deleted, and there is {}", all_shown(values))),
         _ => None,
     }
 }
 
-/// Does something with every number, by all writers at once, and gives what came of each.
-async fn over<T: 'static>(
+/// A value in quotes; its beginning, if it is long.
+fn shown(value: &str) -> String {
+    match value.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{:?}… ({} bytes)", &value[..end], value.len()),
+        None => format!("{value:?}"),
+    }
+}
+
+fn all_shown(values: &[String]) -> String {
+    values.iter().map(|value| shown(value)).collect::<Vec<_>>().join(" and ")
+}
+
+/// Does something with every number or key, by all writers at once, and gives what came of each.
+async fn over<K: Clone + 'static, T: 'static>(
     nodes: &[(String, SocketAddr)],
-    numbers: impl Iterator<Item = u64> + 'static,
+    numbers: impl Iterator<Item = K> + 'static,
     (done, screen): (&str, &Screen),
-    work: impl AsyncFn(&mut Mec, u64) -> Result<T, String> + Clone + 'static,
-) -> Result<Vec<(u64, T)>, String> {
+    work: impl AsyncFn(&mut Mec, K) -> Result<T, String> + Clone + 'static,
+) -> Result<Vec<(K, T)>, String> {
     let numbers = Rc::new(RefCell::new(numbers));
     let outcomes = Rc::new(RefCell::new(Vec::new()));
     let mut workers = JoinSet::new();
@@ -324,7 +374,7 @@ async fn over<T: 'static>(
         workers.spawn_local(async move {
             loop {
                 let Some(number) = numbers.borrow_mut().next() else { return Ok::<_, String>(()) };
-                let outcome = work(&mut mec, number).await?;
+                let outcome = work(&mut mec, number.clone()).await?;
                 outcomes.borrow_mut().push((number, outcome));
             }
         });
@@ -401,11 +451,12 @@ mod tests {
 
     #[test]
     fn a_key_tells_its_number_and_its_value_belongs_to_it_alone() {
-        let goods = Goods { keys: 1_000, seed: 7 };
+        let goods = Goods { keys: 1_000, value_bytes: 200, seed: 7 };
         let mut values = BTreeSet::new();
         for number in 0..goods.keys {
             assert_eq!(goods.number(&Goods::key(number)), Some(number));
             assert!(goods.value(number).starts_with(&Goods::key(number)));
+            assert_eq!(goods.value(number).len(), 200);
             values.insert(goods.value(number));
         }
         assert_eq!(values.len(), 1_000);
@@ -434,7 +485,9 @@ mod tests {
             by: Look::One.as_str(),
             words: wrong(None, &["x".to_owned()]).unwrap(),
         };
-        let words = "stock-0000005 on n4 (reads with r = 1): it was deleted, and there is [\"x\"]";
+        let words = "stock-0000005 on n4 (reads with r = 1): it was deleted, and there is \"x\"";
         assert_eq!(miss.to_string(), words);
+        let long = wrong(None, &["ä".repeat(50)]).unwrap();
+        assert!(long.ends_with("ä\"… (100 bytes)") && long.len() < 150, "{long}");
     }
 }

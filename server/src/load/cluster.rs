@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::http::{Client, Request};
+use crate::store::{self, Files};
 
 /// How many nodes a cluster begins with.
 pub(crate) const NODES: usize = 3;
@@ -178,9 +179,18 @@ impl Cluster {
         })
     }
 
+    /// What each node's files have on disk, by number; nothing for those that do not run.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn measure(&self) -> io::Result<Vec<Option<Files>>> {
+        let files = |node: &Node| node.is_running().then(|| store::measure(&node.data)).transpose();
+        self.nodes.iter().map(files).collect()
+    }
+
     /// The nodes that run, with their names and where they serve HTTP.
     pub(crate) fn running(&self) -> Vec<(String, SocketAddr)> {
-        let running = self.nodes.iter().filter(|node| node.child.is_some());
+        let running = self.nodes.iter().filter(|node| node.is_running());
         running.map(|node| (node.name.clone(), node.http)).collect()
     }
 }
@@ -331,6 +341,16 @@ impl Node {
     pub(crate) fn wipe(&self) -> Result<(), ClusterError> {
         assert!(self.child.is_none(), "{} runs on the disk that is to be lost", self.name);
         fs::remove_dir_all(&self.data).map_err(at(self.data.display().to_string()))
+    }
+
+    /// Where its data lies.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Whether its process was started and not ended since by whoever runs the cluster.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Ends the process at once, as `kill -9` does, and waits until it is gone.

@@ -162,6 +162,14 @@ fn verdict(page: &mut String, contents: &Contents, calls: &[Call]) {
              back, on every node <span class=\"quiet\">{stock}</span></li>"
         );
     }
+    if let Some(emptied) = &results.emptied {
+        let class = if emptied.rows_left() == 0 { "valid" } else { "violated" };
+        let _ = write!(
+            page,
+            "<li><b>deleted</b> <span class=\"badge {class}\">{class}</span> of deleted keys no row is left on any disk \
+             <span class=\"quiet\">{emptied}</span></li>"
+        );
+    }
     page.push_str("</ul>");
     if results.checks.iter().any(|check| check.name == "read your writes") {
         let _ = write!(page, "<p class=\"words\">{}</p>", escape(NOT_JUDGED));

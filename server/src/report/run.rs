@@ -113,6 +113,9 @@ pub(crate) struct Results {
     /// The keys beside the history that were counted at the end, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stock: Option<Counted>,
+    /// What was left on the disks when everything had been deleted, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) emptied: Option<Emptied>,
     /// Percentiles by operation and phase.
     pub(crate) latency: Vec<Row>,
 }
@@ -148,6 +151,60 @@ impl fmt::Display for Counted {
             None => Ok(()),
         }
     }
+}
+
+/// What the nodes' data folders held before and after every key was deleted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Emptied {
+    /// Keys that were deleted: those that were counted, and those of the history.
+    pub(crate) keys: u64,
+    /// How long after the last delete no node had anything left to do, in seconds.
+    pub(crate) quiet_after_s: f64,
+    /// Each node's folder.
+    pub(crate) folders: Vec<Emptying>,
+}
+
+impl Emptied {
+    /// Rows for a key, a write or a hint that are still there, on all nodes.
+    pub(crate) fn rows_left(&self) -> u64 {
+        self.folders.iter().map(|folder| folder.rows_left).sum()
+    }
+}
+
+impl fmt::Display for Emptied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |bytes: fn(&Emptying) -> u64| thousands(self.folders.iter().map(bytes).sum());
+        write!(
+            f,
+            "{} keys deleted; rows of keys that are left on {} nodes: {}; bytes on disk: {} with everything, after \
+             compaction {} in tables and {} in the engine's journals",
+            thousands(self.keys),
+            self.folders.len(),
+            thousands(self.rows_left()),
+            sum(|folder| folder.full_tables_bytes + folder.full_journal_bytes),
+            sum(|folder| folder.compacted_tables_bytes),
+            sum(|folder| folder.compacted_journal_bytes),
+        )
+    }
+}
+
+/// What one node's data folder held, in bytes on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Emptying {
+    /// The node's name.
+    pub(crate) node: String,
+    /// Before anything of the rest was deleted: in tables,
+    pub(crate) full_tables_bytes: u64,
+    /// and in the journal, which the engine keeps at a size of its own.
+    pub(crate) full_journal_bytes: u64,
+    /// After everything was deleted.
+    pub(crate) deleted_tables_bytes: u64,
+    pub(crate) deleted_journal_bytes: u64,
+    /// After compaction.
+    pub(crate) compacted_tables_bytes: u64,
+    pub(crate) compacted_journal_bytes: u64,
+    /// Rows for a key, a write or a hint that were left.
+    pub(crate) rows_left: u64,
 }
 
 /// What one rule says. These mirror the checker's own types, which can only be written.
@@ -207,6 +264,7 @@ impl Results {
             equal_after_s: None,
             repaired_by_reads: None,
             stock: None,
+            emptied: None,
             checks: serde_json::from_value(serde_json::to_value(&report.checks)?)?,
             latency: Vec::new(),
         })

@@ -47,7 +47,7 @@ enum Verb {
 
 /// What lies in a data folder.
 #[derive(Debug, Serialize)]
-struct Contents {
+pub(crate) struct Contents {
     /// The node's name.
     node: String,
     /// By kind.
@@ -55,6 +55,15 @@ struct Contents {
     /// What was removed since the last compaction: an estimate.
     garbage_bytes: u64,
     files: Files,
+}
+
+impl Contents {
+    /// Rows of which each belongs to one key, write or hint: none where everything was deleted for good. Of the other
+    /// kinds there are some for each partition, however many keys there are.
+    pub(crate) fn of_keys(&self) -> u64 {
+        let kinds = ["objects", "log", "hints", "places of hints", "foreign"];
+        kinds.iter().filter_map(|kind| self.rows.get(kind)).map(|rows| rows.rows).sum()
+    }
 }
 
 /// Rows of one kind.
@@ -67,13 +76,13 @@ struct Rows {
 
 /// Bytes that files have on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Files {
+pub(crate) struct Files {
     /// Where rows lie in order.
-    tables_bytes: u64,
+    pub(crate) tables_bytes: u64,
     /// Where writes go first.
-    journal_bytes: u64,
+    pub(crate) journal_bytes: u64,
     /// Everything in the folder, stores that were set aside as well.
-    folder_bytes: u64,
+    pub(crate) folder_bytes: u64,
 }
 
 /// Runs one command.
@@ -100,7 +109,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn inspect(path: &Path) -> Result<Contents, Box<dyn Error>> {
+/// Counts what lies in the data folder at `path`.
+///
+/// # Errors
+/// When the folder is in use, is none, or cannot be read.
+pub(crate) fn inspect(path: &Path) -> Result<Contents, Box<dyn Error>> {
     let (_folder, node) = Folder::visit(path)?;
     let lsm = open(path)?;
     let mut rows: BTreeMap<&'static str, Rows> = BTreeMap::new();
@@ -119,7 +132,11 @@ fn inspect(path: &Path) -> Result<Contents, Box<dyn Error>> {
     Ok(Contents { node, rows, garbage_bytes: garbage.bytes(), files: measure(path)? })
 }
 
-fn compact(path: &Path) -> Result<(), Box<dyn Error>> {
+/// Rewrites the store in the data folder at `path`.
+///
+/// # Errors
+/// When the folder is in use, is none, or the engine fails.
+pub(crate) fn compact(path: &Path) -> Result<(), Box<dyn Error>> {
     let (_folder, _) = Folder::visit(path)?;
     let lsm = open(path)?;
     let mut garbage = lsm.own(garbage::KEY)?.map(|value| Garbage::read(&value)).unwrap_or_default();
@@ -138,14 +155,24 @@ fn open(path: &Path) -> Result<Lsm, Box<dyn Error>> {
     Ok(Lsm::open(&store).map_err(refused)?)
 }
 
-/// Adds up what the files in a folder have on disk. Links are not followed.
-fn measure(path: &Path) -> io::Result<Files> {
+/// Adds up what the files in a folder have on disk, be a node running over it or not. Links are not followed.
+///
+/// # Errors
+/// What the system says, but not of files that go away meanwhile.
+pub(crate) fn measure(path: &Path) -> io::Result<Files> {
     let mut files = Files::default();
     let mut folders = vec![path.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder != path => continue,
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             if metadata.is_dir() {
                 folders.push(entry.path());
                 continue;

@@ -28,7 +28,7 @@ use godown_core::input::Input;
 use godown_core::stored::Row;
 use tokio::sync::mpsc::UnboundedSender;
 
-pub(crate) use command::{Args, run};
+pub(crate) use command::{Args, Files, compact, inspect, measure, run};
 use folder::Opened;
 pub(crate) use folder::{Folder, FolderError};
 use garbage::Garbage;
