@@ -4,11 +4,22 @@
 //! machines act, passes their steps on until there are none, and leaves. What is to be done outside stands in the
 //! effects; the driver may carry them out in any order but for writes, which land in theirs.
 
-use alloc::boxed::Box;
+/// The machines, each borrowed apart, and what they are lent.
+macro_rules! with_cx {
+    ($node:ident, $now:expr, $fx:expr) => {{
+        let Node { config, layout, life, shared, .. } = $node;
+        Cx { now: $now, config, layout, life: *life, shared, fx: $fx }
+    }};
+}
+
+mod calls;
+mod messages;
+mod report;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
+#[cfg(feature = "simulation")]
 use core::time::Duration;
 
 use rand::SeedableRng as _;
@@ -16,21 +27,21 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::causal::Clock;
 use crate::cluster::{self, Cluster};
-use crate::config::{Config, TTL_MAX};
-use crate::cx::{Answer, Cx, Join, Owner, Shared, Step, Task, Waiter};
+use crate::config::Config;
+use crate::cx::{Answer, Cx, Owner, Shared, Step, Waiter};
 use crate::effect::{Class, Effect, Effects, ReadDone, ScanDone, Ticket, WriteDone};
 use crate::expiry::Expiry;
-use crate::get::{self, Gets};
+use crate::get::Gets;
 pub use crate::hints::HintReport;
 use crate::hints::{Hints, StandIns};
 use crate::hlc::HlcSource;
-use crate::id::{CallId, ClusterId, Life, NodeId, OpId};
-use crate::input::{Boot, Call, Input, Reply, Wish};
-use crate::key::{Key, Partition};
-use crate::layout::active::{Layouts, View};
-use crate::layout::{Change, Layout, Member};
+use crate::id::{Life, NodeId};
+use crate::input::{Boot, Input};
+use crate::key::Partition;
+use crate::layout::active::Layouts;
+use crate::layout::{Layout, Member};
 use crate::list::Lists;
-use crate::message::{self, Compared, Failure, Message, Page, Probed, Progress, Refusal, Terms};
+use crate::message::Message;
 #[cfg(feature = "simulation")]
 use crate::moment::Moments;
 use crate::note::Note;
@@ -48,68 +59,7 @@ use crate::swim::{Act, Swim};
 use crate::sync::{self, Sync};
 use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
-
-/// How a cluster stands, as one of its nodes knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterReport {
-    /// The cluster; None for a node that belongs to none.
-    pub id: Option<ClusterId>,
-    /// The epochs of the layouts in force.
-    pub view: View,
-    /// The hash of the newest one.
-    pub hash: u64,
-    /// Copies of each key under it.
-    pub copies: usize,
-    /// Every node of a layout in force, in order of their ids.
-    pub nodes: Vec<MemberReport>,
-    /// Changes that are staged.
-    pub staged: Vec<Change>,
-    /// Whether a layout that this node was asked to apply is not decided yet.
-    pub is_proposing: bool,
-    /// Partitions that the newest layout gives to this node.
-    pub held: usize,
-    /// Partitions that this node answers reads for.
-    pub complete: usize,
-    /// Partitions that it has still to settle before an older layout can end.
-    pub settling: usize,
-    /// Partitions that it is dropping.
-    pub dropping: usize,
-    /// Transfers of whole partitions to this node that are under way.
-    pub transfers: Vec<(NodeId, Partition)>,
-    /// Log rows at rest.
-    pub log_rows: usize,
-    /// Log rows that cannot be dropped, and deletes that leave a trace so long, because a peer is not known to have them.
-    pub blocked: BTreeMap<NodeId, usize>,
-    /// What is kept for nodes that could not be reached.
-    pub hints: BTreeMap<NodeId, HintReport>,
-    /// Damaged rows that are known, and not mended yet.
-    pub damaged: usize,
-    /// What is in flight, or left to do, in words; None when nothing is. See [`Node::unrest`].
-    pub unrest: Option<String>,
-}
-
-/// One node of a [`ClusterReport`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberReport {
-    /// Who.
-    pub member: Member,
-    /// Whether it belongs to the newest layout, and not only to one that is giving way.
-    pub is_member: bool,
-    /// Whether it does not answer.
-    pub is_suspected: bool,
-    /// How far it is known to have followed.
-    pub progress: Progress,
-    /// Partitions that the newest layout gives to it.
-    pub held: usize,
-}
-
-/// The machines, each borrowed apart, and what they are lent.
-macro_rules! with_cx {
-    ($node:ident, $now:expr, $fx:expr) => {{
-        let Node { config, layout, life, shared, .. } = $node;
-        Cx { now: $now, config, layout, life: *life, shared, fx: $fx }
-    }};
-}
+pub use report::{ClusterReport, MemberReport};
 
 /// One member of a cluster, in one of its lives.
 #[derive(Debug)]
@@ -314,177 +264,6 @@ impl Node {
         let first = self.walled.map_or(now, |(first, _)| first);
         self.walled = Some((first, now));
         Now { mono: advanced(first, now), ..now }
-    }
-
-    /// The moments that this node has reached so far.
-    #[cfg(feature = "simulation")]
-    #[must_use]
-    pub const fn moments(&self) -> Moments {
-        self.shared.moments
-    }
-
-    /// What this node has done so far.
-    #[must_use]
-    pub const fn stats(&self) -> &Stats {
-        &self.shared.stats
-    }
-
-    /// This run's identity.
-    #[must_use]
-    pub const fn life(&self) -> Life {
-        self.life
-    }
-
-    /// Who this is.
-    #[must_use]
-    pub fn id(&self) -> NodeId {
-        self.config.node
-    }
-
-    /// Whether `node` does not answer, as far as this one knows: it has been declared down, or has let a request run into
-    /// its timeout, and nothing has come from it since.
-    #[must_use]
-    pub fn suspects(&self, node: NodeId) -> bool {
-        self.peers.is_suspected(node)
-    }
-
-    /// The first life over this node's store: what a cluster that takes it in is to know it by.
-    #[must_use]
-    pub fn store(&self) -> Life {
-        let store = self.cluster.store();
-        if store == Life::default() { self.life } else { store }
-    }
-
-    /// Whether this node answers reads for every partition that it holds.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.unready().is_none()
-    }
-
-    /// Why this node does not answer reads for every partition that it holds, in words; None when it does.
-    #[must_use]
-    pub fn unready(&self) -> Option<String> {
-        let me = self.config.node;
-        let Some(newest) = self.layout.newest() else { return Some("it belongs to no cluster".into()) };
-        if self.is_fenced {
-            return Some("it is fenced".into());
-        }
-        if newest.member(me).is_none() {
-            return Some("it is not a member of the cluster".into());
-        }
-        newest.held_by(me).find_map(|partition| match self.shared.replicas.get(&partition) {
-            None => Some(format!("{partition:?} has not begun")),
-            Some(replica) if replica.complete => None,
-            Some(replica) => {
-                let (caught_up, barrier) = (&replica.caught_up, &replica.barrier);
-                Some(format!("{partition:?} has caught up with {caught_up:?}, barrier {barrier:?}"))
-            }
-        })
-    }
-
-    /// The layouts that this node works with.
-    #[must_use]
-    pub const fn layouts(&self) -> &Layouts {
-        &self.layout
-    }
-
-    /// Whether another node was found to use this one's identity; it serves nothing then.
-    #[must_use]
-    pub const fn is_fenced(&self) -> bool {
-        self.is_fenced
-    }
-
-    /// Whether nothing is in flight, no log row is left to drop and nothing at rest is left to strip. Probes go on.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.unrest().is_none()
-    }
-
-    /// What is in flight, or left to drop or to strip, in words: the first such thing, and none exactly when
-    /// [`is_quiet`](Self::is_quiet).
-    #[must_use]
-    pub fn unrest(&self) -> Option<String> {
-        self.unrest_beside(|_| false)
-    }
-
-    /// The same, whatever is left to drop or to strip in partitions that are `excused`.
-    pub fn unrest_beside(&self, excused: impl Fn(Partition) -> bool) -> Option<String> {
-        let replica_unrest = |(&partition, replica): (&Partition, &Replica)| {
-            if excused(partition) {
-                return None;
-            }
-            let primaries = self.layout.holders(partition).iter().copied();
-            let peers: Vec<NodeId> = primaries.filter(|&node| node != self.config.node).collect();
-            replica.unrest(&peers).map(|what| format!("{partition:?}: {what}"))
-        };
-        let owned =
-            || self.shared.owners.values().next().map(|owner| format!("the disk is at work for {owner:?}"));
-        let swept =
-            || (!self.sweep.is_done()).then(|| "the pass over the objects at rest goes on".to_string());
-        let closing = || {
-            let what = "the gaps of ended lives are not on record";
-            (!self.shared.is_open).then(|| what.to_string())
-        };
-        (self.gets.unrest())
-            .or_else(closing)
-            .or_else(|| self.cluster.unrest(&self.layout))
-            .or_else(|| self.retire.unrest())
-            .or_else(|| self.puts.unrest())
-            .or_else(|| self.lists.unrest())
-            .or_else(|| self.slots.unrest())
-            .or_else(|| self.sync.unrest())
-            .or_else(|| self.hints.unrest(self.layout.has(self.config.node)))
-            .or_else(swept)
-            .or_else(|| self.scrub.unrest(&self.layout, &excused))
-            .or_else(|| self.shared.replicas.iter().find_map(replica_unrest))
-            .or_else(owned)
-    }
-
-    /// How the cluster stands, as this node knows it.
-    #[must_use]
-    pub fn cluster(&self) -> ClusterReport {
-        let me = self.config.node;
-        let newest = self.layout.newest();
-        let held = |node| newest.map_or(0, |newest| newest.held_by(node).count());
-        let report = |&node: &NodeId| MemberReport {
-            member: self.layout.member(node).cloned().unwrap_or_else(|| Member::plain(node)),
-            is_member: newest.is_some_and(|newest| newest.member(node).is_some()),
-            is_suspected: self.peers.is_suspected(node),
-            progress: self.cluster.progress(node),
-            held: held(node),
-        };
-        let replicas = &self.shared.replicas;
-        let mut blocked: BTreeMap<NodeId, usize> = BTreeMap::new();
-        for (&partition, replica) in replicas {
-            for &peer in self.layout.holders(partition).iter().filter(|&&peer| peer != me) {
-                *blocked.entry(peer).or_default() += replica.waiting_for(peer);
-            }
-        }
-        ClusterReport {
-            id: newest.map(|newest| newest.cluster()),
-            view: self.layout.view(),
-            hash: newest.map_or(0, |newest| newest.hash()),
-            copies: newest.map_or(0, |newest| newest.copies()),
-            nodes: self.layout.nodes().iter().map(report).collect(),
-            staged: self.cluster.staged(),
-            is_proposing: self.cluster.is_proposing(),
-            held: held(me),
-            complete: replicas.values().filter(|replica| replica.complete && !replica.is_retiring).count(),
-            settling: replicas.values().filter(|replica| replica.barrier.is_some()).count(),
-            dropping: self.retire.len(),
-            transfers: self.sync.pulls().collect(),
-            log_rows: replicas.values().map(Replica::log_len).sum(),
-            blocked,
-            hints: self.hints.report(),
-            damaged: self.scrub.len(),
-            unrest: self.unrest(),
-        }
-    }
-
-    /// What this node has seen of a partition that it holds; for judges of equality.
-    #[must_use]
-    pub fn clock(&self, partition: Partition) -> Option<&Clock> {
-        self.shared.replicas.get(&partition).map(Replica::clock)
     }
 
     /// For simulators and debug builds.
@@ -876,401 +655,10 @@ impl Node {
         self.cluster.follow(cx, oldest_write, has_synced);
         self.cluster.save(cx);
     }
-
-    // --- Clients -----------------------------------------------------------------------------------------------
-
-    fn on_call(&mut self, now: Now, id: CallId, call: Call, fx: &mut Effects) {
-        let stats = &mut self.shared.stats;
-        match &call {
-            Call::Get { .. } => stats.gets += 1,
-            Call::Put { .. } => stats.puts += 1,
-            Call::List { .. } => stats.lists += 1,
-            Call::Cluster { .. } => {}
-        }
-        let admitted = self.admit(&call);
-        let cx = &mut with_cx!(self, now, fx);
-        let deadline = match admitted {
-            Ok(timeout) => now.mono.after(timeout),
-            Err(failure) => {
-                sometimes!(cx.shared.moments, CallsLimit, matches!(failure, Failure::Overloaded { .. }));
-                cx.shared.stats.overloaded += u64::from(matches!(failure, Failure::Overloaded { .. }));
-                return cx.reply(id, Reply::Failed(failure));
-            }
-        };
-        match call {
-            Call::Get { key, wish } => {
-                let r = wish.quorum.map_or(cx.config.r, usize::from);
-                let terms = terms(cx, &wish);
-                self.gets.start(cx, &self.peers, id, key, r, terms, deadline);
-            }
-            Call::Put { change, wish } => {
-                let w = wish.quorum.map_or(cx.config.w, usize::from);
-                let terms = terms(cx, &wish);
-                self.puts.start(cx, &self.peers, id, change, w, terms, deadline);
-            }
-            Call::List { after, limit, .. } => self.lists.start(cx, &self.peers, id, after, limit, deadline),
-            Call::Cluster { call, .. } => self.cluster.on_call(cx, id, call, deadline),
-        }
-    }
-
-    /// The time that a call has, if it may be served at all.
-    fn admit(&self, call: &Call) -> Result<Duration, Failure> {
-        let limits = &self.config.limits;
-        if self.is_fenced {
-            return Err(Failure::NotTaken(Refusal::Fenced));
-        }
-        let is_member = self.layout.newest().is_some_and(|newest| newest.member(self.config.node).is_some());
-        if !is_member && !matches!(call, Call::Cluster { .. }) {
-            return Err(Failure::NotTaken(Refusal::NotAMember));
-        }
-        for (load, limit) in [(self.calls(), limits.calls), (self.slots.load(), limits.peer_requests)] {
-            if load >= limit && !planted!(self.shared.plants, LimitIgnored) {
-                return Err(Failure::Overloaded { limit: u32::try_from(limit).unwrap_or(u32::MAX) });
-            }
-        }
-        match call {
-            Call::Get { key, wish } => {
-                self.check_key(key)?;
-                self.check_wish(wish)
-            }
-            Call::Put { change, wish } => {
-                self.check_change(change)?;
-                self.check_wish(wish)
-            }
-            Call::List { wish, .. } | Call::Cluster { wish, .. } => self.check_wish(wish),
-        }
-    }
-
-    fn check_key(&self, key: &Key) -> Result<(), Failure> {
-        let (bytes, max) = (key.0.len(), self.config.limits.key_bytes);
-        if bytes == 0 {
-            return Err(Failure::KeyEmpty);
-        }
-        if bytes > max {
-            return Err(Failure::KeyTooLong { bytes: bytes as u64, max: max as u64 });
-        }
-        Ok(())
-    }
-
-    fn check_change(&self, change: &message::Change) -> Result<(), Failure> {
-        self.check_key(&change.key)?;
-        let Some(value) = &change.value else { return Ok(()) };
-        let limits = &self.config.limits;
-        let (bytes, max) = (value.bytes.len(), limits.value_bytes);
-        if bytes > max {
-            return Err(Failure::ValueTooLarge { bytes: bytes as u64, max: max as u64 });
-        }
-        let (bytes, max) = (value.content_type.len(), limits.content_type_bytes);
-        if bytes > max {
-            return Err(Failure::ContentTypeTooLong { bytes: bytes as u64, max: max as u64 });
-        }
-        if let Some(asked) = value.ttl.filter(|&asked| asked > TTL_MAX) {
-            return Err(Failure::BadTtl { asked, max: TTL_MAX });
-        }
-        Ok(())
-    }
-
-    fn check_wish(&self, wish: &Wish) -> Result<Duration, Failure> {
-        let replicas = self.layout.newest().map_or(self.config.replicas, |newest| newest.copies());
-        if let Some(asked) = wish.quorum
-            && !(1..=replicas).contains(&usize::from(asked))
-        {
-            return Err(Failure::BadQuorum { asked, replicas: replicas as u8 });
-        }
-        if let Some(asked) = wish.primaries.filter(|&asked| usize::from(asked) > replicas) {
-            return Err(Failure::BadQuorum { asked, replicas: replicas as u8 });
-        }
-        let (asked, max) = (wish.timeout.unwrap_or(self.config.timeout), self.config.timeout_max);
-        if asked.is_zero() || asked > max {
-            return Err(Failure::BadTimeout { asked, max });
-        }
-        Ok(asked)
-    }
-
-    // --- Peers -------------------------------------------------------------------------------------------------
-
-    fn on_peer(&mut self, now: Now, from: NodeId, view: View, message: Message, fx: &mut Effects) {
-        if from == self.config.node {
-            fx.push(Effect::Note(Note::Stranger { from }));
-            return;
-        }
-        let Some(message) = self.on_membership(now, from, message, fx) else { return };
-        if self.layout.newest().is_none() {
-            let cx = &mut with_cx!(self, now, fx);
-            if view == View::FIXED && cx.config.members.binary_search(&from).is_ok() {
-                self.cluster.on_fixed(cx);
-            } else if view.newest > 0 {
-                self.cluster.on_other_view(cx, from);
-            }
-            self.turn_away(now, from, message, fx);
-            return;
-        }
-        if !self.layout.has(from) {
-            let is_other = view.newest != self.layout.view().newest;
-            let cx = &mut with_cx!(self, now, fx);
-            if is_other {
-                self.cluster.on_other_view(cx, from);
-            } else {
-                cx.note(Note::Stranger { from });
-            }
-            self.turn_away(now, from, message, fx);
-            return;
-        }
-        self.peers.on_heard(from);
-        if let Some(op) = request(&message) {
-            self.peers.learn(from, op.origin);
-        }
-        if self.uses_our_identity(&message) && !self.is_fenced {
-            self.is_fenced = true;
-            self.hints.stop();
-            fx.push(Effect::Note(Note::Fenced { by: from }));
-        }
-        let busy = self.slots.load() >= self.config.limits.peer_requests;
-        let cx = &mut with_cx!(self, now, fx);
-        sometimes!(cx.shared.moments, PeerRequestsLimit, busy);
-        let mine = cx.layout.view();
-        if request(&message).is_some() && view.newest < mine.newest && view.newest > 0 {
-            self.cluster.on_other_view(cx, from);
-        }
-        let refusal = match (self.is_fenced, busy) {
-            (true, _) => Some(Refusal::Fenced),
-            (false, true) => Some(Refusal::Overloaded),
-            (false, false) => self.stale(view, &message),
-        };
-        let cx = &mut with_cx!(self, now, fx);
-        if let Some(refusal) = refusal
-            && refuse(cx, from, &message, refusal)
-        {
-            return;
-        }
-        match message {
-            Message::Forward { op, to, floor, change, w, timeout, terms } => {
-                let deadline = now.mono.after(timeout.min(cx.config.timeout_max));
-                let w = usize::from(w);
-                self.puts.on_forward(cx, from, op, to, floor, change, w, terms, deadline, refusal);
-            }
-            Message::Forwarded { op, outcome } => {
-                self.puts.on_forwarded(cx, &mut self.peers, from, op, outcome)
-            }
-            Message::Store { op, key, dot, delta } => {
-                let dots = Vec::from([dot]);
-                let task = Task::Join { object: delta, dots, why: Join::Delta };
-                cx.access(key, Waiter::Store { to: from, op }, task);
-            }
-            Message::Stored { op, outcome } => {
-                if cx.has_asked(op) && !self.hints.on_stored(cx, &self.peers, from, op.n, outcome) {
-                    self.puts.on_stored(cx, &self.peers, from, op, outcome);
-                }
-            }
-            Message::Hint { op, target, key, dot, delta } => {
-                self.hints.on_hint(cx, from, op, target, (key, dot, delta));
-            }
-            Message::FetchHints { op, key } => {
-                self.hints.on_fetch(cx, key, Waiter::Fetch { to: from, op });
-            }
-            Message::Fetch { op, key } => {
-                let partition = cx.layout.partition(&key);
-                let is_incomplete = cx.replica(partition).is_some_and(|replica| !replica.complete);
-                if is_incomplete && !planted!(cx.shared.plants, CatchingUpServes) {
-                    sometimes!(cx.shared.moments, FetchRefused);
-                    // "Not here yet" must never read as "deleted".
-                    return cx.send(from, Message::Fetched { op, outcome: Err(Refusal::CatchingUp) });
-                }
-                cx.access(key, Waiter::Fetch { to: from, op }, Task::Load);
-            }
-            Message::Fetched { op, outcome } => self.gets.on_fetched(cx, from, op, outcome),
-            Message::Repair { key, object } => {
-                cx.access(key, Waiter::Nobody, get::repair(object));
-            }
-            Message::Probe { op, digest } => self.sync.on_probe(cx, from, view, op, digest),
-            Message::Probed { op, outcome } => self.sync.on_probed(cx, from, view, op, outcome),
-            Message::Ask { op, partition, clock } => self.sync.on_ask(cx, from, op, partition, clock),
-            Message::Give { op, given } if self.scrub.has_asked(op) => {
-                self.scrub.on_given(cx, from, op, given)
-            }
-            Message::Give { op, given } => self.sync.on_give(cx, from, op, given),
-            Message::Salvage { op, key } => {
-                let partition = cx.layout.partition(&key);
-                let Some(replica) = cx.replica(partition) else { return };
-                let (clock, complete) = (Box::new(replica.clock().clone()), replica.complete);
-                let waiter = Waiter::Salvage { to: from, op, key: key.clone(), clock, complete };
-                cx.access(key, waiter, Task::Load);
-            }
-            Message::Pull { op, partition, after, until, have } => {
-                self.sync.on_pull(cx, from, op, partition, (after, until), have);
-            }
-            Message::Page { op, outcome } => self.sync.on_page(cx, from, op, outcome),
-            Message::Compare { op, partition, after, spans } => {
-                self.sync.on_compare(cx, from, op, partition, after, spans);
-            }
-            Message::Compared { op, outcome } => self.sync.on_compared(cx, from, op, outcome),
-            Message::List { op, first, last, after, limit } => {
-                self.lists.on_list(cx, &self.peers, from, op, (first, after, last), limit);
-            }
-            Message::Listed { op, outcome } => self.lists.on_listed(cx, &self.peers, from, op, outcome),
-            Message::Prepare { op, epoch, ballot } => self.cluster.on_prepare(cx, from, op, epoch, ballot),
-            Message::Promise { op, outcome } => self.cluster.on_promise(cx, from, op, outcome),
-            Message::Accept { op, ballot, layout } => self.cluster.on_accept(cx, from, op, ballot, layout),
-            Message::Accepted { op, outcome } => self.cluster.on_accepted(cx, from, op, outcome),
-            Message::Swim { bytes } => {
-                self.probe(now, fx, |swim, acts| swim.on_message(now.mono, from, &bytes, acts));
-            }
-            Message::Hail { .. } | Message::Gossip { .. } | Message::State { .. } => {
-                unreachable!("they were taken before")
-            }
-        }
-    }
-
-    /// Answers a node with which this one shares no layout. It may well be a member that has heard of a change before
-    /// this node has, and counts on an answer.
-    fn turn_away(&mut self, now: Now, from: NodeId, message: Message, fx: &mut Effects) {
-        let cx = &mut with_cx!(self, now, fx);
-        let refusal = Refusal::NotAMember;
-        match message {
-            Message::Forward { op, to, floor, change, w, timeout, terms } => {
-                let deadline = now.mono.after(timeout.min(cx.config.timeout_max));
-                let w = usize::from(w);
-                self.puts.on_forward(cx, from, op, to, floor, change, w, terms, deadline, Some(refusal));
-            }
-            message => {
-                refuse(cx, from, &message, refusal);
-            }
-        }
-    }
-
-    /// Takes what anybody may send, members or not. Gives back what it does not take.
-    fn on_membership(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        message: Message,
-        fx: &mut Effects,
-    ) -> Option<Message> {
-        let cx = &mut with_cx!(self, now, fx);
-        match message {
-            Message::Hail { member, life, answers } => {
-                self.peers.learn(from, life);
-                self.cluster.on_hail(cx, from, member, life, answers);
-            }
-            Message::Gossip { digest } => self.cluster.on_gossip(cx, from, digest),
-            Message::State { state, wants_answer } => self.cluster.on_state(cx, from, *state, wants_answer),
-            other => return Some(other),
-        }
-        None
-    }
-
-    /// Why a request that was made under other layouts than these is not served, if it is not. A version that knows no
-    /// layouts works with the first.
-    fn stale(&self, view: View, message: &Message) -> Option<Refusal> {
-        let mine = self.layout.view();
-        let is_stale = match message {
-            Message::Forward { .. } | Message::Store { .. } | Message::Hint { .. } => {
-                let acked = self.cluster.progress(self.config.node).ack;
-                view.newest.max(1) < acked
-            }
-            Message::Fetch { .. } | Message::List { .. } => view.reads.max(1) < mine.oldest,
-            _ => false,
-        };
-        is_stale.then_some(Refusal::StaleLayout)
-    }
-
-    /// Whether a message shows that another node lives this node's life, or knows more of it than it has minted.
-    fn uses_our_identity(&self, message: &Message) -> bool {
-        if request(message).is_some_and(|op| op.origin == self.life) {
-            return true;
-        }
-        let (partition, clock) = match message {
-            Message::Ask { partition, clock, .. } => (*partition, clock),
-            Message::Give { given, .. } => (given.partition, &given.clock),
-            // Pages do not name their partition, and the numbers of an earlier life stood for other ones.
-            Message::Page { op, outcome: Ok(Page { clock, .. }) }
-            | Message::Compared { op, outcome: Ok(Compared { clock, .. }) }
-                if op.origin == self.life =>
-            {
-                match self.sync.pulling(op.n) {
-                    Some(partition) => (partition, clock),
-                    None => return false,
-                }
-            }
-            _ => return false,
-        };
-        let given_up = self.shared.minted.get(&partition).copied().unwrap_or(0);
-        let minted = self.shared.replicas.get(&partition).map_or(given_up, Replica::minted);
-        clock.as_context().highest(self.life) > minted
-    }
 }
 
 /// Where a monotonic clock would stand that had advanced from `first` to `last` as the wall clock has.
 #[cfg(feature = "simulation")]
 fn advanced(first: Now, last: Now) -> Mono {
     first.mono.after(Duration::from_nanos(last.wall.0.saturating_sub(first.wall.0)))
-}
-
-/// On which terms a call is served.
-fn terms(cx: &Cx<'_>, wish: &Wish) -> Terms {
-    let sloppy = wish.sloppy.unwrap_or(cx.config.sloppy);
-    Terms { primaries: wish.primaries.unwrap_or(0), sloppy, stands_in: false }
-}
-
-/// The request that a message makes; None for answers and for what is never answered.
-fn request(message: &Message) -> Option<OpId> {
-    match message {
-        Message::Forward { op, .. }
-        | Message::Store { op, .. }
-        | Message::Fetch { op, .. }
-        | Message::Probe { op, .. }
-        | Message::Ask { op, .. }
-        | Message::Pull { op, .. }
-        | Message::Compare { op, .. }
-        | Message::List { op, .. }
-        | Message::Salvage { op, .. }
-        | Message::Prepare { op, .. }
-        | Message::Accept { op, .. }
-        | Message::Hint { op, .. }
-        | Message::FetchHints { op, .. } => Some(*op),
-        Message::Forwarded { .. }
-        | Message::Stored { .. }
-        | Message::Fetched { .. }
-        | Message::Repair { .. }
-        | Message::Probed { .. }
-        | Message::Give { .. }
-        | Message::Page { .. }
-        | Message::Compared { .. }
-        | Message::Listed { .. }
-        | Message::Hail { .. }
-        | Message::Gossip { .. }
-        | Message::State { .. }
-        | Message::Promise { .. }
-        | Message::Accepted { .. }
-        | Message::Swim { .. } => None,
-    }
-}
-
-/// Answers a request with a refusal, or drops what needs no answer. False for answers, which are never refused, and for
-/// forwards, which must first be told from their doubles.
-fn refuse(cx: &mut Cx<'_>, to: NodeId, message: &Message, refusal: Refusal) -> bool {
-    match *message {
-        Message::Store { op, .. } | Message::Hint { op, .. } => {
-            cx.send(to, Message::Stored { op, outcome: Err(refusal) });
-        }
-        Message::Fetch { op, .. } | Message::FetchHints { op, .. } => {
-            cx.send(to, Message::Fetched { op, outcome: Err(refusal) })
-        }
-        Message::Pull { op, .. } => cx.send(to, Message::Page { op, outcome: Err(refusal) }),
-        Message::Compare { op, .. } => cx.send(to, Message::Compared { op, outcome: Err(refusal) }),
-        Message::List { op, .. } => cx.send(to, Message::Listed { op, outcome: Err(refusal) }),
-        // Nobody need wait for its time to run out to learn that clocks cannot be compared.
-        Message::Probe { op, .. } if refusal == Refusal::NotAMember => {
-            cx.send(to, Message::Probed { op, outcome: Probed::OtherView });
-        }
-        Message::Probe { .. } | Message::Ask { .. } | Message::Repair { .. } | Message::Salvage { .. } => {}
-        // Votes and the like have refusals of their own, and are small; a fenced node casts none.
-        Message::Prepare { .. } | Message::Accept { .. } => return refusal == Refusal::Fenced,
-        // A fenced node takes nothing over from anybody.
-        Message::Give { .. } | Message::Page { .. } | Message::Compared { .. } | Message::Probed { .. } => {
-            return refusal == Refusal::Fenced;
-        }
-        _ => return false,
-    }
-    true
 }
