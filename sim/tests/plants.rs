@@ -1,7 +1,8 @@
 //! Every planted bug is found within its budget of seeds.
 //!
 //! A check that stopped checking, or scenarios that no longer meet the moment that a bug needs, fail here. That the same
-//! seeds hold every check without the bug is another test's affair.
+//! seeds hold every check without the bug is another test's affair. A seed that is known to find a bug is tried first;
+//! only where it does not any more are all seeds of the budget, and the test then says which seed to write down.
 
 mod say;
 
@@ -14,10 +15,20 @@ use say::say;
 #[test]
 fn every_planted_bug_is_found_within_its_budget() {
     let mut late = Vec::new();
-    for &(plant, budget) in BUDGETS {
+    for &(plant, budget, seed) in BUDGETS {
+        assert!(seed < budget, "{}: {seed} is beyond its budget", plant.name());
+        if score::finds(plant, seed).is_some() {
+            continue;
+        }
         let found = score::look_for(plant, budget, 1, 2);
         match found.rounds[0] {
-            Some((seeds, check)) => say(&format!("{}: found after {seeds} seeds by {check}", plant.name())),
+            Some((seeds, check)) => {
+                say(&format!(
+                    "{}: seed {seed} finds it no more; {} does, by {check}",
+                    plant.name(),
+                    seeds - 1
+                ));
+            }
             None => late.push(format!("{} within {budget} seeds", plant.name())),
         }
     }
@@ -26,7 +37,7 @@ fn every_planted_bug_is_found_within_its_budget() {
 
 #[test]
 fn every_planted_bug_has_a_budget_and_a_place_that_it_comes_from() {
-    let names: BTreeSet<&str> = BUDGETS.iter().map(|(plant, _)| plant.name()).collect();
+    let names: BTreeSet<&str> = BUDGETS.iter().map(|(plant, ..)| plant.name()).collect();
     assert_eq!(names.len(), BUDGETS.len(), "a bug has two budgets");
     let missing: Vec<&str> =
         Plant::ALL.iter().map(|plant| plant.name()).filter(|name| !names.contains(name)).collect();
