@@ -194,6 +194,35 @@ fn what_was_given_up_stays_gone_although_it_reaches_another_node_late() {
 }
 
 #[test]
+fn a_write_that_is_still_under_way_when_the_others_are_asked_is_not_given_up() {
+    let cluster = &mut cluster(3);
+    cluster.put(N1, "a", Some("first"), Context::new());
+    // 1. n1 has its write on disk and has sent it; the network takes its time.
+    cut(cluster, N1, N2);
+    cut(cluster, N1, N3);
+    let call = cluster.put(N1, "a", Some("second"), Context::new());
+    let is_store =
+        |(_, to, message): &&(NodeId, NodeId, Message)| *to == N2 && matches!(message, Message::Store { .. });
+    let late = cluster.sent.iter().rfind(is_store).expect("n1 has sent it to n2").2.clone();
+    // 2. n1 loses the row and asks the others what they have of it. Both say: nothing but the first write.
+    damage(cluster, N1, "a");
+    cluster.cut.clear();
+    cluster.get(N1, "a");
+    let gives =
+        |(_, to, message): &&(NodeId, NodeId, Message)| *to == N1 && matches!(message, Message::Give { .. });
+    assert_eq!(cluster.sent.iter().filter(gives).count(), 2);
+    assert_eq!(mended(cluster, N1), 0, "two disks may soon have it");
+    // 3. The message arrives, and with n2's disk the write is acknowledged.
+    cluster.peer(N2, N1, late);
+    assert!(common::reply_words(&cluster.replies[&call]).starts_with("stored"));
+    cluster.pass(Duration::from_secs(24 * 3600));
+    for node in [N1, N2, N3] {
+        assert_eq!(cluster.values(node, "a"), ["first", "second"], "{node}");
+    }
+    assert_eq!(mended(cluster, N1), 1);
+}
+
+#[test]
 fn a_damaged_row_and_a_lost_disk_do_not_wait_for_each_other() {
     let cluster = &mut cluster(2);
     cluster.put(N1, "a", Some("v"), Context::new());
