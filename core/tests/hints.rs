@@ -5,11 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::{Cluster, key_of};
-use godown_core::causal::Context;
+use godown_core::causal::{Context, Dot};
 use godown_core::config::Settings;
-use godown_core::id::{CallId, NodeId, OpId};
+use godown_core::id::{CallId, Life, NodeId, OpId};
 use godown_core::input::{Call, ClusterCall, ClusterReply, Reply, Wish};
 use godown_core::key::Partition;
+use godown_core::kind::Object;
 use godown_core::layout::Change as LayoutChange;
 use godown_core::message::{Change, Failure, Message, Refusal, Value};
 use godown_core::node::Node;
@@ -337,4 +338,58 @@ fn a_stand_in_never_says_that_something_is_absent() {
         _ => None,
     };
     assert_eq!(five.cluster.sent.iter().find_map(answer), Some(Err(Refusal::NotHeld)));
+}
+
+/// What a stand-in answers to a read of a key, asked for what it keeps.
+fn fetch_hints(five: &mut Five, stand_in: NodeId, key: &str) -> Result<Object, Refusal> {
+    let op = OpId { origin: five.node(five.holders[0]).life(), n: 1_000 + five.cluster.sent.len() as u64 };
+    five.cluster.peer(stand_in, five.holders[0], Message::FetchHints { op, key: key_of(key) });
+    let answer = |(_, _, message): &(NodeId, NodeId, Message)| match message {
+        Message::Fetched { op: of, outcome } if *of == op => Some(outcome.clone()),
+        _ => None,
+    };
+    five.cluster.sent.iter().find_map(answer).expect("an answer")
+}
+
+#[test]
+fn a_stand_in_answers_with_what_its_hints_have_seen_and_nothing_more() {
+    let five = &mut Five::new();
+    five.strand();
+    let stand_in = five.stand_ins[0];
+    let call = five.put(stand_in, "v", w(1));
+    assert!(five.is_stored(call));
+    let change = Change { key: key_of("j"), seen: Context::new(), value: None };
+    five.cluster.call(stand_in, Call::Put { change, wish: w(1) });
+    let (life, kept) = (five.node(stand_in).life(), five.kept(stand_in));
+    assert_eq!(kept, 6, "three each");
+    // What it has minted for one key says nothing of the other: a holder may have more dots of it than this.
+    let value = fetch_hints(five, stand_in, "k").expect("it keeps hints for it");
+    assert_eq!((value.siblings().count(), value.context), (1, dots(&[(life, 1)])));
+    let deletion = fetch_hints(five, stand_in, "j").expect("it keeps hints for it");
+    assert_eq!((deletion.siblings().count(), deletion.context), (0, dots(&[(life, 2)])));
+    assert_eq!(fetch_hints(five, stand_in, "other"), Err(Refusal::NotHeld), "it was never told of that key");
+}
+
+fn dots(dots: &[(Life, u64)]) -> Context {
+    dots.iter().map(|&(actor, n)| Dot { actor, n }).collect()
+}
+
+#[test]
+fn a_read_that_asks_for_replicas_is_not_answered_by_stand_ins() {
+    let five = &mut Five::new();
+    let reader = five.holders[0];
+    five.cluster.crash(five.holders[1]);
+    five.cluster.crash(five.holders[2]);
+    // Whoever was silent to the end is suspected, and stood in for at once.
+    five.put(reader, "v", Wish { sloppy: Some(false), ..w(3) });
+    five.cluster.pass(6 * SECOND);
+    let call = five.put(reader, "v", w(3));
+    assert!(five.is_stored(call));
+    let mut get = |wish| five.cluster.call(reader, Call::Get { key: key_of("k"), wish });
+    let easy = get(Wish { primaries: Some(1), ..w(2) });
+    let hard = get(Wish { primaries: Some(2), ..w(2) });
+    five.cluster.pass(6 * SECOND);
+    assert!(matches!(five.cluster.replies[&easy], Reply::Got { .. }), "{:?}", five.cluster.replies[&easy]);
+    let failure = Failure::Timeout { acks: 1, needed: 2, replicas: 3 };
+    assert_eq!(five.cluster.replies[&hard], Reply::Failed(failure));
 }
