@@ -461,6 +461,25 @@ fn a_frame_takes_no_more_memory_than_it_may_when_it_is_read() {
     assert!(says_the_same(&given(1_100, &seen, &seen)) > 1_100 * 1_000 * 17);
 }
 
+#[test]
+fn the_number_that_opens_a_round_covers_every_clock_that_both_share() {
+    const PARTITIONS: u32 = 8;
+    for partition in (0..PARTITIONS).map(|index| Partition(index as u16)) {
+        // All clocks are equal but one.
+        let mut cluster = Cluster::new(3, |settings| settings.partitions = PARTITIONS);
+        cluster.pass(3 * HOUR);
+        let missed = (0..).map(name).find(|key| Partition::of(&key_of(key), PARTITIONS) == partition);
+        let missed = missed.expect("some key is in every partition");
+        let n3 = NodeId(3);
+        cluster.cut.extend([(N1, n3), (N2, n3), (n3, N1), (n3, N2)]);
+        cluster.put(N1, &missed, Some("v"), Context::new());
+        cluster.cut.clear();
+        assert!(cluster.values(n3, &missed).is_empty());
+        cluster.pass(3 * HOUR);
+        assert_eq!(cluster.values(n3, &missed), ["v"], "{partition:?}");
+    }
+}
+
 // --- What the giver may say -----------------------------------------------------------------------------------------
 
 const SIBLING: Life = Life(55);
