@@ -13,10 +13,11 @@ use godown_core::id::{Life, NodeId, OpId};
 use godown_core::input::Reply;
 use godown_core::key::{Key, Partition};
 use godown_core::kind::{Object, Sibling};
+use godown_core::layout::active::View;
 use godown_core::message::{
     Change, Compared, Failure, Given, GivenObject, Listed, Message, Page, Probed, Refusal, Span, Terms, Value,
 };
-use godown_core::wire;
+use godown_core::wire::{self, DecodeError};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -298,4 +299,86 @@ fn a_doubled_or_late_forward_mints_nothing() {
     assert_eq!(cluster.values(n1, "a").len(), 3, "forwards 5, 6 and 7, once each");
     let doubled = cluster.nodes().next().expect("n1").stats().forwards_doubled;
     assert_eq!(doubled, 3);
+}
+
+/// Numbers of contexts that the clock of a message may imply of its objects, all of them together.
+const IMPLIED_MAX: usize = 1 << 20;
+
+/// A clock of so many lives.
+fn lives(count: usize) -> Clock {
+    let mut context = Context::new();
+    (0..count).for_each(|life| context.raise(Life(1 << 100 | life as u128), 9));
+    Clock::from_context(context)
+}
+
+/// So many objects, each of which has seen the bases of `clock`.
+fn objects(count: usize, clock: &Clock) -> impl Iterator<Item = (Key, Object)> {
+    let context = clock.as_context().clone();
+    let object = Object { store: DotFun::default(), context };
+    (0..count).map(move |n| (key_of(&format!("{n:06}")), object.clone()))
+}
+
+/// The objects as an answer by the log, and as a page.
+fn answers(count: usize, seen: &Clock, clock: &Clock) -> [Message; 2] {
+    let (op, complete) = (OpId { origin: Life(1), n: 1 }, true);
+    let (partition, reaches, more, clock) = (Partition(0), true, false, clock.clone());
+    let given = objects(count, seen).map(|(key, object)| GivenObject { key, dots: Vec::new(), object });
+    let given = Given { partition, clock: clock.clone(), complete, reaches, more, objects: given.collect() };
+    let (objects, same, end) = (objects(count, seen).collect(), Vec::new(), None);
+    let page = Page { clock, complete, objects, same, end };
+    [Message::Give { op, given }, Message::Page { op, outcome: Ok(page) }]
+}
+
+/// A frame that says of so many objects that they are without what a clock of so many lives implies, whatever that comes
+/// to: put together from one with the clock alone and one with the objects alone.
+fn frames_that_imply(count: usize, clock: &Clock) -> [Vec<u8>; 2] {
+    // Checksum; version and kind; the sender's view, the request, and the partition or that there is a page.
+    const HEAD: usize = 4 + 2 + 6;
+    // No bases and no single dots.
+    const NO_CLOCK: usize = 2;
+    // What follows the clock where there are no objects.
+    const TAIL: usize = 5;
+    let frames = |messages: [Message; 2]| {
+        messages.map(|message| {
+            let mut frame = Vec::new();
+            assert!(wire::encode(wire::VERSION_MAX, View::default(), &message, &mut frame));
+            frame.split_off(wire::PREFIX)
+        })
+    };
+    let nothing = Clock::new();
+    let with_clock = frames(answers(0, &nothing, clock));
+    let mut with_objects = frames(answers(count, &nothing, &nothing)).into_iter();
+    with_clock.map(|with_clock| {
+        let with_objects = with_objects.next().expect("one for each");
+        let clock = &with_clock[HEAD..with_clock.len() - TAIL];
+        let mut frame = [&with_objects[..HEAD], clock, &with_objects[HEAD + NO_CLOCK..]].concat();
+        let checksum = crc32fast::hash(&frame[4..]);
+        frame[..4].copy_from_slice(&checksum.to_le_bytes());
+        frame
+    })
+}
+
+#[test]
+fn a_short_frame_that_implies_more_than_a_frame_may_is_an_error() {
+    const LIVES: usize = 1 << 10;
+    let clock = lives(LIVES);
+    let most = IMPLIED_MAX / LIVES;
+    // As much as may be is understood, and is no other message than the one that says everything.
+    let frames = frames_that_imply(most, &clock);
+    for (frame, message) in frames.into_iter().zip(answers(most, &clock, &clock)) {
+        assert!(frame.len() < 100_000, "{} bytes", frame.len());
+        assert!(wire::decode(&frame) == Ok((View::default(), message)));
+    }
+    for count in [most + 1, 100_000] {
+        for frame in frames_that_imply(count, &clock) {
+            let kind = frame[5];
+            assert!(wire::decode(&frame) == Err(DecodeError::Body(kind)), "{count} objects");
+        }
+    }
+    // Of no object anything may be implied, and by an empty clock of any number.
+    for frame in
+        frames_that_imply(0, &lives(2 * LIVES)).into_iter().chain(frames_that_imply(100_000, &lives(0)))
+    {
+        assert!(wire::decode(&frame).is_ok());
+    }
 }
