@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::causal::Context;
-use crate::cx::{Cx, Owner, Step};
+use crate::cx::{Cx, Join, Owner, Step, Task, Waiter};
 use crate::key::Partition;
 use crate::kind::Object;
 use crate::note::Note;
@@ -117,9 +117,17 @@ fn look_at(cx: &mut Cx<'_>, peers: &Peers, partition: Partition, row: &Row) {
     let Some(replica) = cx.replica(partition) else { return };
     // What has expired counts, too, until it is gone.
     replica.note_expiry(&object);
-    let Some((expired, first)) = expired(cx, &object) else { return };
+    let Some((mut expired, first)) = expired(cx, &object) else { return };
     if !is_ours(cx, peers, partition, first) {
         return;
+    }
+    sometimes!(cx.shared.moments, ExpiredBeside, object.dots().any(|dot| !expired.has(dot)));
+    if planted!(cx.shared.plants, ExpiryTakesAll) {
+        expired = object.dots().collect();
+    }
+    if planted!(cx.shared.plants, ExpiryUntold) {
+        let object = Object { context: expired, ..Object::default() };
+        return cx.access(key, Waiter::Nobody, Task::Join { object, dots: Vec::new(), why: Join::Repair });
     }
     cx.step(Step::Expire { key, seen: expired });
 }
@@ -142,5 +150,7 @@ fn is_ours(cx: &mut Cx<'_>, peers: &Peers, partition: Partition, first: u64) -> 
     let patience_ms = cx.config.expire_every.as_millis() * 2;
     let is_first = coordinators.iter().find(|&&node| node == me || !peers.is_suspected(node)) == Some(&me);
     let is_late = u128::from(cx.now.wall.millis()) >= u128::from(first) + patience_ms;
+    let is_late = is_late && !planted!(cx.shared.plants, ExpiryUntold);
+    sometimes!(cx.shared.moments, ExpiredByAnother, is_late && !is_first);
     is_first || is_late
 }

@@ -332,9 +332,11 @@ impl Get {
     fn answer(&mut self, cx: &mut Cx<'_>) {
         let Some(call) = self.call.take() else { return };
         let wall = cx.now.wall;
-        let is_over = |sibling: &&Sibling| sibling.is_expired(wall);
+        let shows_all = planted!(cx.shared.plants, ExpiredShown);
+        let is_over = |sibling: &&Sibling| sibling.is_expired(wall) && !shows_all;
         // Their dots stay in what the client has seen: its next write replaces them.
         let siblings: Vec<Sibling> = self.merged.siblings().filter(|it| !is_over(it)).cloned().collect();
+        sometimes!(cx.shared.moments, ExpiredHidden, siblings.len() < self.merged.siblings().count());
         cx.shared.stats.siblings += u64::from(siblings.len() > 1);
         sometimes!(cx.shared.moments, SiblingsSeen, siblings.len() > 1);
         let seen = self.merged.context.within(CLIENT_ACTORS_MAX, self.merged.dots());

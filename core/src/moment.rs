@@ -149,6 +149,12 @@ moments! {
     AskWaits "A peer asks while objects are being read for it already.",
     LeftToAnother "A partition is left to a peer that is being asked about it already.",
     MetAgain "A peer answers again while this node waits for what it was asked before.",
+    ExpiredHidden "A read leaves out what has expired.",
+    ExpiredDeleted "What has expired is deleted.",
+    ExpiredBeside "What has expired is to be deleted, and a sibling of it stays.",
+    ExpiredByAnother "A holder deletes what the first one should have deleted.",
+    ExpiredWhileWritten "What has expired is deleted while a write of its key is on its way to others.",
+    ExpiryFailed "What has expired cannot be deleted yet.",
 }
 
 /// The moments that a node, or a campaign, has reached.

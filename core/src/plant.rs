@@ -187,6 +187,12 @@ plants! {
         "a usual one: a range that should have no end",
     LogCutKeepsFloor "log-cut-keeps-floor" "Dropping log rows that a peer lacks does not raise the floor: that peer is told that nothing is missing."
         "our own: a truncated log that does not know it",
+    ExpiredShown "expired-shown" "A read shows what has expired for as long as it has not been deleted."
+        "a usual one: what is cleared away now and then is taken for what is there",
+    ExpiryTakesAll "expiry-takes-all" "When one value of a key expires, all that its holder has of the key is deleted."
+        "a usual one: a time to live that belongs to the key and not to the write",
+    ExpiryUntold "expiry-untold" "The first holder drops what has expired where it lies, by no write of its own, and the others wait to be told."
+        "Riak: the bitcask backend expires by itself, and other replicas bring back what it dropped",
 }
 
 /// The planted bugs that are switched on for a node.

@@ -196,6 +196,7 @@ impl Puts {
 
     /// Deletes values of a key that have expired, and nothing else. One copy is enough: anti-entropy carries it on.
     pub(crate) fn expire(&mut self, cx: &mut Cx<'_>, key: Key, seen: Context) {
+        sometimes!(cx.shared.moments, ExpiredWhileWritten, self.is_gathering(&key));
         let change = Change { key, seen, value: None };
         let deadline = cx.now.mono.after(cx.config.timeout);
         let put = Put::new(cx, None, change, 1, Terms::default(), deadline);
@@ -598,7 +599,11 @@ impl Puts {
                 cx.reply(call, reply);
             }
             Some(Asker::Peer { node, op }) => cx.send(node, Message::Forwarded { op, outcome }),
-            None => cx.shared.stats.expired += u64::from(outcome.is_ok()),
+            None => {
+                sometimes!(cx.shared.moments, ExpiredDeleted, outcome.is_ok());
+                sometimes!(cx.shared.moments, ExpiryFailed, outcome.is_err());
+                cx.shared.stats.expired += u64::from(outcome.is_ok());
+            }
         }
     }
 

@@ -20,5 +20,6 @@ pub mod scenario;
 pub mod score;
 pub mod shrink;
 pub mod story;
+pub mod walls;
 pub mod workload;
 pub mod world;

@@ -72,6 +72,8 @@ fn main() -> ExitCode {
                 };
                 cli::say(&format!("{:13} {}{harm}", kind.name(), kind.says()));
             }
+            let says = "No fault, but drawn like one: some of what clients write expires.";
+            cli::say(&format!("{:13} {says}", cli::EXPIRY));
             Ok(ExitCode::SUCCESS)
         }
     };

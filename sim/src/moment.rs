@@ -57,6 +57,11 @@ moments! {
     WriteFailedCall "a write certainly failed",
     ObjectsRotted "objects at rest rotted, and nothing else",
     SlowToRest "the world took more than ten seconds to come to rest",
+    ExpiredApart "a value's time was over while nodes were cut off from each other",
+    ExpiredDown "a value's time was over while a node was down",
+    ExpiredInDoubt "a value's time was over by one clock more than a second before it was by all",
+    ReplacedInTime "a value that was to expire was replaced before its time was over",
+    ShownWhileInDoubt "a value was shown although its time was over by some clock",
 }
 
 /// A set of states.

@@ -66,6 +66,8 @@ pub struct Op {
     pub seen: Vec<u64>,
     /// The replicas that had to answer.
     pub quorum: usize,
+    /// How long what it wrote is kept, unless it is for ever.
+    pub ttl_ns: Option<u64>,
     /// When it was called.
     pub at_ns: u64,
     /// When it ended.
@@ -104,12 +106,26 @@ pub struct Listing {
     pub keys: Vec<Key>,
 }
 
+/// A node's wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// The node.
+    pub node: usize,
+    /// When.
+    pub at_ns: u64,
+    /// How far from then on the clock is from where it would be by itself.
+    pub off_ns: i64,
+}
+
 /// All calls of a run, in order of invocation.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     keys: Vec<u32>,
     ops: Vec<Op>,
     listings: Vec<Listing>,
+    jumps: Vec<Jump>,
+    /// When the clients began.
+    begun_ns: u64,
     events: usize,
     last_id: u64,
 }
@@ -156,6 +172,31 @@ impl Record {
         &self.listings
     }
 
+    /// The clients begin.
+    pub fn begin(&mut self, now_ns: u64) {
+        self.begun_ns = now_ns;
+    }
+
+    /// When the clients began. A fault's times count from then on.
+    #[must_use]
+    pub fn begun_ns(&self) -> u64 {
+        self.begun_ns
+    }
+
+    /// How far a wall clock is off may have changed.
+    pub fn jumped(&mut self, jump: Jump) {
+        let before = self.jumps.iter().rev().find(|before| before.node == jump.node);
+        if before.map_or(0, |before| before.off_ns) != jump.off_ns {
+            self.jumps.push(jump);
+        }
+    }
+
+    /// Every time that a wall clock was set.
+    #[must_use]
+    pub fn jumps(&self) -> &[Jump] {
+        &self.jumps
+    }
+
     /// All calls, in order of invocation.
     #[must_use]
     pub fn ops(&self) -> &[Op] {
@@ -192,7 +233,8 @@ impl Record {
         op
     }
 
-    /// The history for `godown-jepsen`. Final reads of what replicas hold follow on the calls.
+    /// The history for `godown-jepsen`. Final reads of what replicas hold follow on the calls, and before these for each
+    /// call in `expired` a delete that has seen what it wrote and nothing else, and may have happened or not.
     ///
     /// `is_certain` says of an operation whose outcome its client does not know whether the run shows that it happened.
     /// Times, nodes and reasons, which no check asks for, are in it only when it is `told` to people.
@@ -201,6 +243,7 @@ impl Record {
         &self,
         source: String,
         held: &[Held],
+        expired: &[usize],
         told: bool,
         is_certain: impl Fn(&Op) -> bool,
     ) -> History {
@@ -232,8 +275,17 @@ impl Record {
         }
         let mut history = History::new(source);
         events.into_iter().flatten().for_each(|event| history.push(event));
-        // Every replica is read by a process of its own, which no session ever was.
-        let processes = self.ops.iter().map(|op| op.process + 1).max().unwrap_or(0);
+        // Every deletion is by a process of its own, which no session ever was, and so is every replica read.
+        let mut processes = self.ops.iter().map(|op| op.process + 1).max().unwrap_or(0);
+        for (id, op) in (self.last_id + 1..).zip(expired.iter().map(|&place| &self.ops[place])) {
+            let delete = |event: Event| {
+                let event = event.key(op.key);
+                if told { event.node(name(op.node)) } else { event }
+            };
+            history.push(delete(Event::invoke(processes, "delete").value(id).seen([op.id])));
+            history.push(delete(Event::info(processes, "delete")));
+            processes += 1;
+        }
         for held in held {
             let process = processes + held.node as u64;
             let read = |event: Event| event.key(held.key).node(name(held.node)).phase("final");

@@ -260,7 +260,7 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
     /// One number after the other as in the plain scenario.
     fn plainer(&mut self) {
         let plain = Scenario::plain();
-        let changes: [fn(&mut Scenario, &Scenario); 18] = [
+        let changes: [fn(&mut Scenario, &Scenario); 19] = [
             |scenario, plain| scenario.network = plain.network.clone(),
             |scenario, plain| scenario.disk = plain.disk.clone(),
             |scenario, _| scenario.clocks.fill(Clocks::default()),
@@ -268,6 +268,7 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
             |scenario, plain| scenario.late_max_ns = plain.late_max_ns,
             |scenario, plain| scenario.timeout_ns = plain.timeout_ns,
             |scenario, plain| scenario.sync_every_ns = plain.sync_every_ns,
+            |scenario, plain| scenario.expire_every_ns = plain.expire_every_ns,
             |scenario, plain| scenario.gossip_every_ns = plain.gossip_every_ns,
             |scenario, plain| scenario.probe_every_ns = plain.probe_every_ns,
             |scenario, _| scenario.spares = 0,
@@ -286,9 +287,10 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
     }
 
     fn plainer_calls(&mut self) {
-        let changes: [fn(&mut Plan); 7] = [
+        let changes: [fn(&mut Plan); 8] = [
             |plan| plan.retry = false,
             |plan| plan.large = false,
+            |plan| plan.ttl_ns = None,
             |plan| plan.timeout_ns = None,
             |plan| plan.turn = 0,
             |plan| plan.quorum = None,
@@ -323,10 +325,15 @@ impl<T: FnMut(Progress) -> bool> Shrinker<'_, T> {
                     scenario.faults[fault].amount = round(scenario.faults[fault].amount)
                 });
             }
+            self.keep_with(|scenario| scenario.expire_every_ns = round(scenario.expire_every_ns));
             for (session, call) in places(&self.best) {
                 self.keep_with(|scenario| {
-                    let after_ns = &mut scenario.sessions[session].calls[call].after_ns;
-                    *after_ns = round(*after_ns);
+                    let plan = &mut scenario.sessions[session].calls[call];
+                    plan.after_ns = round(plan.after_ns);
+                });
+                self.keep_with(|scenario| {
+                    let plan = &mut scenario.sessions[session].calls[call];
+                    plan.ttl_ns = plan.ttl_ns.map(round);
                 });
             }
         }

@@ -17,7 +17,7 @@ use godown_core::input::{Call, Reply, Wish};
 use godown_core::message::{Change, Failure as Failed, Value};
 
 use crate::check::{Check, Failure};
-use crate::record::{Act, End, Listing, Op, Record};
+use crate::record::{Act, End, Jump, Listing, Op, Record};
 use crate::scenario::{self, Deed, MS, Plan, SECOND, Scenario, US};
 
 /// What a client wants of the world.
@@ -160,6 +160,7 @@ impl Workload {
 
     /// The clients begin.
     pub fn start(&mut self, scenario: &Scenario, now_ns: u64, todo: &mut Vec<Todo>) {
+        self.record.begin(now_ns);
         for session in 0..self.sessions.len() {
             self.next(scenario, session, now_ns, todo);
         }
@@ -319,6 +320,11 @@ impl Workload {
         }
     }
 
+    /// A node's wall clock is so far off from now on.
+    pub fn jumped(&mut self, node: usize, at_ns: u64, off_ns: i64) {
+        self.record.jumped(Jump { node, at_ns, off_ns });
+    }
+
     fn misfit(&mut self, id: CallId, reply: &Reply) {
         let says = format!("call {} was answered with what it did not ask for: {reply:?}", id.0);
         self.failures.push(Failure::new(Check::Answered, says));
@@ -407,7 +413,7 @@ impl Workload {
         let (call, op, timeout_ns) = match (&mut state.script, again) {
             (Script::Audit { key }, _) => {
                 let (key, all) = (*key, self.copies.unwrap_or(scenario.replicas));
-                let op = self.begin(session, Act::Read, key, all, now_ns, Vec::new());
+                let op = self.begin(session, Act::Read, (key, all), now_ns, Vec::new(), None);
                 let wish = wish(Some(all), None);
                 let call = Call::Get { key: Scenario::key(self.record.keys()[key]), wish };
                 (call, Some(op), scenario.timeout_ns)
@@ -457,15 +463,16 @@ impl Workload {
         let place = self.record.place(plan.key).expect("the record has every key that is planned for");
         if act == Act::Read {
             let quorum = plan.quorum.unwrap_or(scenario.r);
-            let op = self.begin(session, Act::Read, place, quorum, now_ns, Vec::new());
+            let op = self.begin(session, Act::Read, (place, quorum), now_ns, Vec::new(), None);
             return (Call::Get { key, wish }, Some(op), lasts_ns);
         }
         let Knowledge { context, seen } = knowledge;
-        let op = self.begin(session, act, place, plan.quorum.unwrap_or(scenario.w), now_ns, seen);
+        let quorum = plan.quorum.unwrap_or(scenario.w);
+        let op = self.begin(session, act, (place, quorum), now_ns, seen, plan.ttl_ns);
         let value = (act == Act::Write).then(|| Value {
             bytes: value(self.record.ops()[op].id, plan.large),
             content_type: Bytes::new(),
-            ttl: None,
+            ttl: plan.ttl_ns.map(Duration::from_nanos),
         });
         let change = Change { key, seen: context, value };
         (Call::Put { change, wish }, Some(op), lasts_ns)
@@ -475,10 +482,10 @@ impl Workload {
         &mut self,
         session: usize,
         act: Act,
-        key: usize,
-        quorum: usize,
+        (key, quorum): (usize, usize),
         now_ns: u64,
         seen: Vec<u64>,
+        ttl_ns: Option<u64>,
     ) -> usize {
         let id = if act == Act::Read { 0 } else { self.record.next_id() };
         let state = &self.sessions[session];
@@ -491,6 +498,7 @@ impl Workload {
             id,
             seen,
             quorum,
+            ttl_ns,
             at_ns: now_ns,
             ended_ns: 0,
             invoked: 0,

@@ -230,6 +230,16 @@ fn faults_and_nodes_can_be_chosen() {
 }
 
 #[test]
+fn expiry_is_asked_for_like_a_fault() {
+    let words = "some of what is written expires";
+    let told = |faults| out(&sim(&["replay", "5", "--faults", faults]));
+    assert!(told("ttl").contains(words) && !told("pause").contains(words));
+    let failed = sim(&["run", "--seeds", "0..3", "--faults", "ttl", "--plant", "expired-shown"]);
+    assert!(out(&failed).contains("--faults ttl"), "{}", out(&failed));
+    assert!(out(&sim(&["faults"])).contains("\nttl "));
+}
+
+#[test]
 fn a_reckless_campaign_succeeds_when_losses_are_seen() {
     let output = sim(&["run", "--seeds", "0..60", "--reckless"]);
     assert!(output.status.success(), "{}", out(&output));

@@ -52,6 +52,7 @@ mod tests {
                 id: 0,
                 seen: Vec::new(),
                 quorum,
+                ttl_ns: None,
                 at_ns: 0,
                 ended_ns: 0,
                 invoked: 0,

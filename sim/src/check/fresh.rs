@@ -8,9 +8,10 @@
 //! everything that must be in it is shown, or replaced by something that may be. A node whose disk goes back to an earlier
 //! state may answer from there before anybody notices; it takes one replica off every overlap, and so does each that may
 //! have caught up with it. What may be in it is found from the
-//! youngest operation down, since only younger ones replace older ones.
+//! youngest operation down, since only younger ones replace older ones. A value whose time may be over may be missing;
+//! what it had replaced must be missing, too.
 
-use super::{Check, Failure};
+use super::{Check, Failure, expired};
 use crate::record::{Act, End, Op, Record};
 use crate::scenario::{Scenario, span};
 
@@ -67,11 +68,13 @@ pub fn check(scenario: &Scenario, record: &Record) -> Option<Failure> {
     }
     // A node that answers from its past, or has caught up with one that did, counts as one that was not there.
     let replicas = scenario.replicas + scenario.unsure();
+    let dues = expired::dues(scenario, record);
     (0..record.keys().len()).find_map(|key| {
         let of_key = || record.ops().iter().filter(|op| op.key == key);
         let changes: Vec<&Op> = of_key().filter(|op| op.act != Act::Read).collect();
         let reads = of_key().filter(|op| op.act == Act::Read && op.end == End::Ok);
-        judge_key(replicas, &changes, reads).map(|stale| stale.tell(scenario, record))
+        let gone_ns = expired::early(&dues, record, &changes);
+        judge_key(replicas, &changes, &gone_ns, reads).map(|stale| stale.tell(scenario, record))
     })
 }
 
@@ -85,6 +88,7 @@ struct Stale<'a> {
 fn judge_key<'a>(
     replicas: usize,
     changes: &[&'a Op],
+    gone_ns: &[u64],
     reads: impl Iterator<Item = &'a Op>,
 ) -> Option<Stale<'a>> {
     let words = changes.len().div_ceil(64);
@@ -111,7 +115,8 @@ fn judge_key<'a>(
             let overlaps = change.quorum + read.quorum > replicas;
             let must_be_in = is_shown || (is_acknowledged && overlaps);
             let replaces_shown = meets(seen.row(member), &shown);
-            let is_hidden = change.act == Act::Delete || is_shown || has(&replaced, member);
+            let is_gone = gone_ns[member] <= read.ended_ns;
+            let is_hidden = change.act == Act::Delete || is_shown || is_gone || has(&replaced, member);
             if must_be_in && (replaces_shown || !is_hidden) {
                 return Some(Stale { read, change, replaces_shown });
             }
@@ -163,6 +168,7 @@ mod tests {
             id,
             seen: seen.to_vec(),
             quorum,
+            ttl_ns: None,
             at_ns: 0,
             ended_ns: 0,
             invoked: usize::try_from(id).expect("small"),
@@ -177,9 +183,16 @@ mod tests {
         Op { invoked: 100, shown: shown.to_vec(), ..change(Act::Read, 0, &[], quorum, 200, End::Ok) }
     }
 
-    fn is_fresh(changes: &[Op], read: &Op) -> bool {
+    /// The operations of `gone` may have expired.
+    fn is_fresh_without(changes: &[Op], gone: &[u64], read: &Op) -> bool {
         let changes: Vec<&Op> = changes.iter().collect();
-        judge_key(3, &changes, std::iter::once(read)).is_none()
+        let gone_ns = |op: &&Op| if gone.contains(&op.id) { read.ended_ns } else { u64::MAX };
+        let gone_ns: Vec<u64> = changes.iter().map(gone_ns).collect();
+        judge_key(3, &changes, &gone_ns, std::iter::once(read)).is_none()
+    }
+
+    fn is_fresh(changes: &[Op], read: &Op) -> bool {
+        is_fresh_without(changes, &[], read)
     }
 
     #[test]
@@ -220,8 +233,19 @@ mod tests {
         assert!(is_fresh(&changes, &read(1, &[1])));
     }
 
+    #[test]
+    fn what_has_expired_may_be_missing_and_so_must_be_what_it_replaced() {
+        let changes =
+            [change(Act::Write, 1, &[], 2, 50, End::Ok), change(Act::Write, 2, &[1], 2, 60, End::Ok)];
+        assert!(!is_fresh(&changes, &read(2, &[])));
+        assert!(is_fresh_without(&changes, &[2], &read(2, &[])));
+        assert!(is_fresh_without(&changes, &[2], &read(2, &[2])), "nobody has to be in time");
+        assert!(!is_fresh_without(&changes, &[2], &read(2, &[1])));
+        assert!(!is_fresh_without(&changes, &[1], &read(2, &[])));
+    }
+
     /// The rule, word for word: tries every set of operations that the read may have joined.
-    fn by_definition(changes: &[Op], read: &Op) -> bool {
+    fn by_definition(changes: &[Op], gone: &[u64], read: &Op) -> bool {
         let count = changes.len();
         let mut replaces = vec![vec![false; count]; count];
         for upper in 0..count {
@@ -241,12 +265,13 @@ mod tests {
                 let must_not = matches!(op.end, End::Fail(_)) || op.invoked > read.completed;
                 (is_in(n) || !must) && !(is_in(n) && must_not)
             });
-            let is_shown = |n: usize| {
+            let is_left = |n: usize| {
                 let is_replaced = (0..count).any(|upper| is_in(upper) && replaces[upper][n]);
                 is_in(n) && changes[n].act == Act::Write && !is_replaced
             };
-            let shown = (0..count).filter(|n| is_shown(*n)).map(|n| changes[n].id);
-            fits && shown.collect::<Vec<_>>() == read.shown
+            let left: Vec<u64> = (0..count).filter(|n| is_left(*n)).map(|n| changes[n].id).collect();
+            let has_expired = |id: &u64| gone.contains(id) && !read.shown.contains(id);
+            fits && left.into_iter().filter(|id| !has_expired(id)).collect::<Vec<_>>() == read.shown
         })
     }
 
@@ -279,8 +304,11 @@ mod tests {
                 continue;
             }
             let read = read(usize::try_from(rng.between(1, 3)).expect("small"), &shown);
-            let expected = by_definition(&changes, &read);
-            assert_eq!(is_fresh(&changes, &read), expected, "round {round}: {changes:#?} {shown:?}");
+            let writes = changes.iter().filter(|op| op.act == Act::Write).map(|op| op.id);
+            let gone: Vec<u64> = writes.filter(|_| round % 2 == 1 && rng.chance(300)).collect();
+            let expected = by_definition(&changes, &gone, &read);
+            let judged = is_fresh_without(&changes, &gone, &read);
+            assert_eq!(judged, expected, "round {round}: {changes:#?} {gone:?} {shown:?}");
             verdicts[usize::from(expected)] += 1;
         }
         assert!(verdicts.iter().all(|count| *count > 4_000), "one-sided: {verdicts:?}");

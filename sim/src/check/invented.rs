@@ -69,6 +69,7 @@ mod tests {
             id,
             seen: Vec::new(),
             quorum: 1,
+            ttl_ns: None,
             at_ns: 0,
             ended_ns: 0,
             invoked: 0,

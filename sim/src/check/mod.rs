@@ -1,12 +1,13 @@
 //! What must hold of a run. One rule to a file, and none of them asks the core's clocks what happened.
 //!
-//! [`answered`](Check::Answered) is watched by the clients themselves; [`fresh`], [`invented`], [`bounded`] and [`siblings`] judge what
+//! [`answered`](Check::Answered) is watched by the clients themselves; [`fresh`], [`invented`], [`bounded`], [`siblings`] and [`expired`] judge what
 //! the clients saw; [`equal`] compares what the replicas hold in the end; [`quiet`] says who keeps the world from coming to
 //! rest. The worlds report the rest: a node that panics, whose parts disagree, that sends what cannot be decoded, or
 //! that complains of something which this world does not do to it.
 
 pub mod bounded;
 pub mod equal;
+pub mod expired;
 pub mod fresh;
 pub mod invented;
 pub mod quiet;
@@ -46,6 +47,7 @@ checks! {
     Boot "boot" "A starting node can read what it had written.",
     Bounded "bounded" "No key holds more siblings than its coordinators could have let in.",
     Equal "equal" "Replicas are equal in the end.",
+    Expired "expired" "What was to expire goes in time, everywhere and without a trace.",
     Fresh "fresh" "A read sees every write that was acknowledged before, when their quorums overlap.",
     Invariant "invariant" "A node's parts agree after every input.",
     Invented "invented" "Nothing is read or listed that nobody wrote.",

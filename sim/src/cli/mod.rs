@@ -46,10 +46,23 @@ pub(crate) struct How {
 enum Chosen {
     All,
     One(Kind),
+    /// Values that expire: no fault, and drawn beside faults.
+    Expiry,
 }
 
+/// The word for values that expire among the faults that may be drawn.
+pub(crate) const EXPIRY: &str = "ttl";
+
 fn chosen(name: &str) -> Result<Chosen, String> {
-    if name == "all" { Ok(Chosen::All) } else { Kind::named(name).map(Chosen::One) }
+    match name {
+        "all" => Ok(Chosen::All),
+        EXPIRY => Ok(Chosen::Expiry),
+        name => {
+            let kind =
+                Kind::named(name).map_err(|error| format!("{error}, and {EXPIRY} for values that expire"));
+            kind.map(Chosen::One)
+        }
+    }
 }
 
 /// What scenarios are drawn from.
@@ -58,7 +71,8 @@ pub(crate) struct Drawn {
     /// How many nodes: 3..100 for anything from 3 to 100.
     #[arg(long, value_parser = nodes)]
     nodes: Option<RangeInclusive<usize>>,
-    /// Draw only these kinds of faults: partition,crash,wipe (see `faults`); all of them unless said otherwise, or with "all".
+    /// Draw only these kinds of faults: partition,crash,wipe (see `faults`), and ttl for values that expire; all of that
+    /// unless said otherwise, or with "all".
     #[arg(long, value_delimiter = ',', value_parser = chosen)]
     faults: Option<Vec<Chosen>>,
     /// Let faults be more than N, R and W survive; such runs should be seen to lose.
@@ -72,6 +86,7 @@ impl Drawn {
         Weather {
             nodes: self.nodes.clone().unwrap_or(usual.nodes),
             faults: self.kinds(),
+            expires: self.kinds().is_none() || self.has_expiry(),
             is_reckless: self.reckless,
         }
     }
@@ -79,17 +94,23 @@ impl Drawn {
     /// The kinds that may be drawn, if not all may.
     fn kinds(&self) -> Option<Vec<Kind>> {
         let kind = |chosen: &Chosen| match chosen {
-            Chosen::All => None,
-            Chosen::One(kind) => Some(*kind),
+            Chosen::All => Some(None),
+            Chosen::One(kind) => Some(Some(*kind)),
+            Chosen::Expiry => None,
         };
-        self.faults.as_ref()?.iter().map(kind).collect()
+        self.faults.as_ref()?.iter().filter_map(kind).collect()
+    }
+
+    fn has_expiry(&self) -> bool {
+        self.faults.iter().flatten().any(|chosen| matches!(chosen, Chosen::Expiry))
     }
 
     /// The options that draw the same again.
     pub(crate) fn told(&self) -> String {
         let nodes = self.nodes.as_ref().map(|nodes| format!(" --nodes {}..{}", nodes.start(), nodes.end()));
         let faults = self.kinds().map(|faults| {
-            let names: Vec<&str> = faults.iter().map(|kind| kind.name()).collect();
+            let expiry = self.has_expiry().then_some(EXPIRY);
+            let names: Vec<&str> = faults.iter().map(|kind| kind.name()).chain(expiry).collect();
             format!(" --faults {}", names.join(","))
         });
         let reckless = if self.reckless { " --reckless" } else { "" };

@@ -2,13 +2,15 @@
 //!
 //! Each seed switches kinds of faults on and off and picks rates of its own (swarm testing, Groce et al. 2012): a run
 //! with nothing but crashes and slow disks finds what a run with a bit of everything drowns. Whether a run loses
-//! disks is drawn first, since its quorums and its clients' wishes must then leave a copy of everything.
+//! disks is drawn first, since its quorums and its clients' wishes must then leave a copy of everything. What is drawn
+//! last has a stream of its own, so that it changes nothing in runs that do not have it.
 
 use std::ops::RangeInclusive;
 
 use super::fault::{Aim, Harm, Unit};
 use super::{
-    Clocks, Deed, DiskTimes, Fault, Kind, MS, NODES_MAX, Network, Plan, SECOND, SELDOM, Scenario, Session, US,
+    Clocks, Deed, DiskTimes, EXPIRE_EVERY, Fault, Kind, MS, NODES_MAX, Network, Plan, SECOND, SELDOM,
+    Scenario, Session, TTL_MAX, US,
 };
 use crate::rng::Rng;
 
@@ -19,13 +21,22 @@ pub struct Weather {
     pub nodes: RangeInclusive<usize>,
     /// The kinds of faults that may be drawn; None for all that can be survived.
     pub faults: Option<Vec<Kind>>,
+    /// Whether values may be drawn that expire.
+    pub expires: bool,
     /// Whether faults may be more than N, R and W survive. Such a run claims nothing, and should be seen to lose.
     pub is_reckless: bool,
 }
 
 impl Default for Weather {
     fn default() -> Self {
-        Self { nodes: 3..=7, faults: None, is_reckless: false }
+        Self { nodes: 3..=7, faults: None, expires: true, is_reckless: false }
+    }
+}
+
+impl Weather {
+    /// Whether few kinds of faults may be drawn. Then each is surer to come.
+    fn is_narrow(&self) -> bool {
+        self.faults.as_ref().is_some_and(|kinds| kinds.len() <= 3)
     }
 }
 
@@ -122,6 +133,7 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
         clocks: clocks(rng, nodes),
         late_max_ns: rng.magnitude(1, 5_000) * US,
         length_ns,
+        expire_every_ns: EXPIRE_EVERY,
         gossip_every_ns: rng.magnitude(20, 1_000) * MS,
         probe_every_ns: rng.magnitude(20, 1_000) * MS,
         spares: 0,
@@ -132,7 +144,44 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     };
     change_members(rng, weather, &mut scenario);
     scenario.sloppy = rng.chance(250) && !scenario.leaves_repair_to_reads();
+    if weather.expires {
+        expire(&mut Rng::stream(seed, "expiry"), weather, &mut scenario);
+    }
     scenario
+}
+
+/// Has some of what is written expire, in some runs: most of it while clients call, and some just as something goes
+/// wrong or has been mended.
+fn expire(rng: &mut Rng, weather: &Weather, scenario: &mut Scenario) {
+    if !rng.chance(if weather.is_narrow() { 1_000 } else { 250 }) {
+        return;
+    }
+    let length_ns = scenario.length_ns;
+    scenario.expire_every_ns = (length_ns / rng.between(4, 60)).max(5 * MS);
+    let share = *rng.pick(&[100, 400, 900]);
+    let aimed = *rng.pick(&[0, 300, 700]);
+    let turns: Vec<u64> =
+        scenario.faults.iter().flat_map(|fault| [fault.at_ns, fault.at_ns + fault.lasts_ns]).collect();
+    for session in &mut scenario.sessions {
+        // Earlier than it will be: calls take their time.
+        let mut called_ns = 0;
+        for plan in &mut session.calls {
+            called_ns += plan.after_ns;
+            if plan.deed != Deed::Write || !rng.chance(share) {
+                continue;
+            }
+            let usual_ns = rng.magnitude(MS, length_ns.max(2 * MS));
+            let coming: Vec<u64> = turns.iter().copied().filter(|&at_ns| at_ns > called_ns).collect();
+            let is_aimed = rng.chance(aimed) && !coming.is_empty();
+            let ttl_ns = if is_aimed {
+                let off_ns = rng.below(scenario.expire_every_ns);
+                (*rng.pick(&coming) - called_ns + rng.below(2) * off_ns).saturating_sub(off_ns / 2)
+            } else {
+                usual_ns
+            };
+            plan.ttl_ns = Some(ttl_ns.clamp(MS, TTL_MAX));
+        }
+    }
 }
 
 /// Has the cluster grow, shrink and have nodes replaced, where that leaves enough of it.
@@ -344,6 +393,7 @@ fn plan(rng: &mut Rng, mix: &Mix, wishes: &Wishes, keys: &[u32], nodes: usize, t
         blind: is_change && rng.chance(mix.blind),
         large: deed == Deed::Write && rng.chance(mix.large),
         retry: is_change && rng.chance(mix.retries),
+        ttl_ns: None,
         quorum: wishes_quorum.then(|| size(rng, least as u64, wishes.replicas as u64)),
         timeout_ns,
         turn,
@@ -354,9 +404,7 @@ fn plan(rng: &mut Rng, mix: &Mix, wishes: &Wishes, keys: &[u32], nodes: usize, t
 fn faults(rng: &mut Rng, weather: &Weather, zones: &[usize], losses: usize, length_ns: u64) -> Vec<Fault> {
     let mut faults = Vec::new();
     let may = |kind: Kind| weather.faults.as_ref().is_none_or(|kinds| kinds.contains(&kind));
-    // The fewer kinds there may be, the surer each is to come.
-    let few = weather.faults.as_ref().is_some_and(|kinds| kinds.len() <= 3);
-    let badness = if few { 2_500 } else { *rng.pick(&[300, 600, 1_000]) };
+    let badness = if weather.is_narrow() { 2_500 } else { *rng.pick(&[300, 600, 1_000]) };
     for &(kind, permille, most) in CHANCES {
         let permille = (permille * badness / 1_000).min(1_000);
         if rng.chance(permille) && may(kind) {
@@ -583,6 +631,21 @@ mod tests {
             seen += usize::from(!faults.is_empty());
         }
         assert!(seen > 100, "{seen} of 200 runs have a fault");
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_expires_is_the_same_run() {
+        let without = Weather { expires: false, ..Weather::default() };
+        let mut expiring = 0;
+        for seed in 0..400 {
+            let (mut scenario, plain) = (Scenario::draw(seed), draw(seed, &without));
+            expiring += usize::from(scenario.expires());
+            scenario.expire_every_ns = plain.expire_every_ns;
+            let calls = scenario.sessions.iter_mut().flat_map(|session| &mut session.calls);
+            calls.for_each(|plan| plan.ttl_ns = None);
+            assert_eq!(scenario, plain, "seed {seed}");
+        }
+        assert!((60..140).contains(&expiring), "in {expiring} of 400 runs something expires");
     }
 
     #[test]

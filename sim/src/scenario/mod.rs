@@ -36,6 +36,10 @@ pub const SECOND: u64 = 1_000_000_000;
 pub const QUIET_BOUND: u64 = 100 * SECOND;
 /// The shortest pause between two rounds of anti-entropy in a scenario that leaves all repair to reads.
 pub const SELDOM: u64 = 1_000 * SECOND;
+/// The time between two looks for values that have expired in a scenario that does not say it.
+pub const EXPIRE_EVERY: u64 = 60 * SECOND;
+/// The longest that a value may be kept before it expires: a run ends when all have.
+pub const TTL_MAX: u64 = 1_000 * SECOND;
 /// The most nodes of a scenario.
 pub const NODES_MAX: usize = 100;
 /// The most sessions of a scenario.
@@ -69,6 +73,8 @@ pub struct Scenario {
     pub timeout_ns: u64,
     /// Time between two rounds of anti-entropy.
     pub sync_every_ns: u64,
+    /// Time between two looks for values that have expired.
+    pub expire_every_ns: u64,
     /// Time between two messages of gossip.
     pub gossip_every_ns: u64,
     /// Time between two probes.
@@ -237,6 +243,7 @@ impl Scenario {
             timeout,
             timeout_max: timeout * 2,
             sync_every: Duration::from_nanos(self.sync_every_ns),
+            expire_every: Duration::from_nanos(self.expire_every_ns),
             gossip_every: Duration::from_nanos(self.gossip_every_ns),
             probe_every: Duration::from_nanos(self.probe_every_ns),
             sloppy: self.sloppy,
@@ -310,6 +317,14 @@ impl Scenario {
         if self.spares >= nodes || self.outdated > nodes - self.spares {
             return Err(format!("of {nodes} nodes {} are spare and {} outdated", self.spares, self.outdated));
         }
+        let kept_longest =
+            self.sessions.iter().flat_map(|session| &session.calls).filter_map(|plan| plan.ttl_ns).max();
+        if kept_longest.is_some_and(|ttl_ns| ttl_ns > TTL_MAX) || self.expire_every_ns > TTL_MAX {
+            return Err(format!(
+                "values expire, and are looked for, within {} at most",
+                span::exact(TTL_MAX)
+            ));
+        }
         self.settings(0)?;
         let named = self.sessions.iter().map(|session| session.node).find(|node| *node >= nodes);
         if let Some(node) = named {
@@ -322,6 +337,12 @@ impl Scenario {
     #[must_use]
     pub fn key(number: u32) -> Key {
         Key(Bytes::from(key_name(number)))
+    }
+
+    /// Whether anything that is written is to expire.
+    #[must_use]
+    pub fn expires(&self) -> bool {
+        self.sessions.iter().flat_map(|session| &session.calls).any(|plan| plan.ttl_ns.is_some())
     }
 
     /// Whether stale replicas are left to read repair: anti-entropy comes round too seldom to be met.
@@ -401,6 +422,10 @@ impl fmt::Display for Scenario {
             span(self.length_ns),
             if self.starts_ready { "" } else { ", from the first moment on" },
         )?;
+        if self.expires() {
+            let every = span(self.expire_every_ns);
+            writeln!(f, "  some of what is written expires, which is looked for every {every}")?;
+        }
         writeln!(
             f,
             "  messages take {} to {}; reads take up to {}, syncs {} to {}; timers are up to {} late",
@@ -445,6 +470,8 @@ mod tests {
         assert!(wrong(|s| s.r = 99).contains("r = 99"));
         assert!(wrong(|s| s.sessions[0].node = 50).contains("n51"));
         assert!(wrong(|s| s.network.latency_min_ns = 11 * SECOND).contains("latencies"));
+        assert!(wrong(|s| s.expire_every_ns = TTL_MAX + 1).contains("values expire"));
+        assert!(wrong(|s| s.expire_every_ns = 0).contains("expire_every"));
         assert!(wrong(|s| s.disk.sync_min_ns = 11 * SECOND).contains("disks"));
     }
 }

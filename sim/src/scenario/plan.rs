@@ -1,7 +1,7 @@
 //! What a client is going to call: one call as data and as a line of text.
 //!
 //! Everything that a session does is laid down before the run, except for what it has seen by then. As text a call reads
-//! `after 3ms: write k7 blind quorum 2`.
+//! `after 3ms: write k7 blind quorum 2 ttl 50ms`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,6 +39,8 @@ pub struct Plan {
     pub blind: bool,
     /// A write of a few hundred bytes and not of a few.
     pub large: bool,
+    /// How long what it writes is kept; for ever unless that is said.
+    pub ttl_ns: Option<u64>,
     /// Whether an unknown outcome is followed by a second attempt with what the first one had seen.
     pub retry: bool,
     /// The replicas that must answer, where it differs from the cluster's.
@@ -59,6 +61,7 @@ impl Plan {
             key,
             blind: false,
             large: false,
+            ttl_ns: None,
             retry: false,
             quorum: None,
             timeout_ns: None,
@@ -88,6 +91,9 @@ impl fmt::Display for Plan {
                 f.write_str(word)?;
             }
         }
+        if let Some(ttl_ns) = self.ttl_ns {
+            write!(f, " ttl {}", span::exact(ttl_ns))?;
+        }
         if let Some(quorum) = self.quorum {
             write!(f, " quorum {quorum}")?;
         }
@@ -116,7 +122,7 @@ impl FromStr for Plan {
     fn from_str(text: &str) -> Result<Self, String> {
         let shape = || {
             format!(
-                "\"{text}\" is no call: say \"after 3ms: read k1\", with write, delete or list 5 for read, and behind it blind, large, retry, quorum 2, within 20ms or turn 1"
+                "\"{text}\" is no call: say \"after 3ms: read k1\", with write, delete or list 5 for read, and behind it blind, large, retry, ttl 50ms, quorum 2, within 20ms or turn 1"
             )
         };
         let (head, rest) = text.split_once(": ").ok_or_else(shape)?;
@@ -144,12 +150,16 @@ impl FromStr for Plan {
                 "retry" => plan.retry = true,
                 "quorum" => plan.quorum = Some(number()?),
                 "turn" => plan.turn = number()?,
+                "ttl" => plan.ttl_ns = Some(span::parse(words.next().ok_or_else(shape)?)?),
                 "within" => plan.timeout_ns = Some(span::parse(words.next().ok_or_else(shape)?)?),
                 _ => return Err(shape()),
             }
         }
         if !plan.is_change() && (plan.blind || plan.large || plan.retry) {
             return Err(format!("\"{text}\": only writes and deletes are blind, large or retried"));
+        }
+        if plan.deed != Deed::Write && plan.ttl_ns.is_some() {
+            return Err(format!("\"{text}\": only what is written expires"));
         }
         Ok(plan)
     }
@@ -177,6 +187,7 @@ mod tests {
             let full = Plan {
                 blind: is_change,
                 large: is_change,
+                ttl_ns: (deed == Deed::Write).then_some(50 * MS),
                 retry: is_change,
                 quorum: Some(2),
                 timeout_ns: Some(20 * MS),
@@ -199,6 +210,8 @@ mod tests {
             "after 3ms: read k1 quorum",
             "after 3ms: list k1",
             "after 3ms: read k1 blind",
+            "after 3ms: delete k1 ttl 50ms",
+            "after 3ms: write k1 ttl",
         ] {
             assert!(text.parse::<Plan>().is_err(), "{text}");
         }

@@ -10,7 +10,9 @@ use std::str::FromStr;
 use godown_core::Plant;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Clocks, DiskTimes, Fault, MS, Network, Plan, SECOND, Scenario, Session, US, fault, span};
+use super::{
+    Clocks, DiskTimes, EXPIRE_EVERY, Fault, MS, Network, Plan, SECOND, Scenario, Session, US, fault, span,
+};
 use crate::check::Check;
 
 /// The version of the format that this build reads and writes.
@@ -120,6 +122,8 @@ struct File {
     timeout: ToldSpan,
     #[serde(default = "sync_every", skip_serializing_if = "is_sync_every")]
     sync_every: ToldSpan,
+    #[serde(default = "expire_every", skip_serializing_if = "is_expire_every")]
+    expire_every: ToldSpan,
     #[serde(default = "gossip_every", skip_serializing_if = "is_gossip_every")]
     gossip_every: ToldSpan,
     #[serde(default = "probe_every", skip_serializing_if = "is_probe_every")]
@@ -224,6 +228,7 @@ macro_rules! defaults {
 defaults! {
     timeout is_timeout: ToldSpan = told(200 * MS);
     sync_every is_sync_every: ToldSpan = told(SECOND);
+    expire_every is_expire_every: ToldSpan = told(EXPIRE_EVERY);
     gossip_every is_gossip_every: ToldSpan = told(200 * MS);
     probe_every is_probe_every: ToldSpan = told(200 * MS);
     yes is_yes: bool = true;
@@ -283,6 +288,7 @@ pub fn write(kept: &Kept) -> String {
         length: told(scenario.length_ns),
         timeout: told(scenario.timeout_ns),
         sync_every: told(scenario.sync_every_ns),
+        expire_every: told(scenario.expire_every_ns),
         gossip_every: told(scenario.gossip_every_ns),
         probe_every: told(scenario.probe_every_ns),
         spares: scenario.spares,
@@ -380,6 +386,7 @@ pub fn read(text: &str) -> Result<Kept, String> {
         w: file.w,
         timeout_ns: file.timeout.0.0,
         sync_every_ns: file.sync_every.0.0,
+        expire_every_ns: file.expire_every.0.0,
         gossip_every_ns: file.gossip_every.0.0,
         probe_every_ns: file.probe_every.0.0,
         spares: file.spares,

@@ -27,8 +27,8 @@ use super::agenda::Agenda;
 use super::network::Links;
 use super::operator::Operator;
 use super::stepped::{
-    DISK_FULL, EPOCH, Expected, READ_FAILED, alter, answered, decoded, held, quiet_bound, told, unexpected,
-    waits,
+    DISK_FULL, EPOCH, Expected, READ_FAILED, alter, answered, decoded, held, quiet_bound, rests_by, told,
+    unexpected, waits,
 };
 use super::trace::Trace;
 use super::troubles::{Begun, Over, Takes, Troubles};
@@ -261,7 +261,9 @@ impl Supervisor {
         }
         for &node in &fault.nodes {
             let Place { troubles, disk, .. } = &mut shared.places[node];
-            match troubles.begin(now_ns, place, &fault, disk, &mut shared.disks, &mut shared.moments) {
+            let begun = troubles.begin(now_ns, place, &fault, disk, &mut shared.disks, &mut shared.moments);
+            shared.workload.jumped(node, now_ns, troubles.wall_ns);
+            match begun {
                 Begun::Crash => self.kill(now_ns, node, shared, false),
                 Begun::Stop => self.kill(now_ns, node, shared, true),
                 Begun::Pause => {
@@ -285,7 +287,9 @@ impl Supervisor {
         shared.links.end(place, &fault);
         for &node in &fault.nodes {
             let Place { troubles, disk, .. } = &mut shared.places[node];
-            match troubles.end(place, &fault, disk) {
+            let over = troubles.end(place, &fault, disk);
+            shared.workload.jumped(node, now_ns, troubles.wall_ns);
+            match over {
                 Over::Noted => {}
                 Over::Restart => self.restart(node),
                 Over::Replace(disk, moment) => {
@@ -390,7 +394,9 @@ impl Supervisor {
             Phase::Settling { since_ns } => {
                 let for_ns = now_ns - since_ns;
                 let is_at_rest = || shared.ending(Vec::new()).unrest().is_none();
-                if for_ns > quiet_bound(&shared.scenario) || is_at_rest() {
+                let is_late = for_ns > quiet_bound(&shared.scenario)
+                    && now_ns > rests_by(&shared.scenario, shared.workload.record());
+                if is_late || is_at_rest() {
                     self.phase = Phase::Over;
                 }
                 50 * MS + for_ns / 8

@@ -31,7 +31,7 @@ use crate::disk::Disk;
 use crate::host::Checks;
 use crate::moment::{Moment, Moments};
 use crate::record::{Act, End, Op, Record};
-use crate::scenario::{Scenario, key_name};
+use crate::scenario::{Scenario, key_name, span};
 use crate::story::{self, Story};
 use crate::workload::Workload;
 
@@ -196,7 +196,9 @@ impl Ending<'_> {
         }
         let clock = |node: usize, partition| self.nodes[node]?.clock(partition);
         let Some(layout) = layout else { return quiet("no cluster was founded".to_owned(), &[]) };
-        check::equal::difference(self.scenario, layout, &self.disks, clock)
+        let difference = check::equal::difference(self.scenario, layout, &self.disks, clock);
+        let remains = || check::expired::remains(self.scenario, self.workload.record(), layout, &self.disks);
+        difference.or_else(remains)
     }
 
     /// Judges the run, takes what the replicas hold into the digest, and tells what came of it.
@@ -206,6 +208,7 @@ impl Ending<'_> {
         self.failures.extend(check::invented::check(record));
         self.failures.extend(check::bounded::check(self.scenario, record));
         self.failures.extend(check::fresh::check(self.scenario, record));
+        self.failures.extend(check::expired::check(self.scenario, record));
         let held = self.layout().map_or(Vec::new(), |layout| check::equal::held(record, layout, &self.disks));
         for held in &held {
             let ids: Vec<u8> = held.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
@@ -213,11 +216,12 @@ impl Ending<'_> {
         }
         if self.is_complete {
             self.failures.extend(self.unrest());
-            self.failures.extend(check::siblings::check(self.scenario, record, &held));
+            self.failures.extend(check::siblings::check(self.scenario, record, &held, run.now_ns));
         }
         seen(record, &mut run.moments);
+        check::expired::meet(self.scenario, record, run.now_ns, &mut run.moments);
         let traced = run.trace.finish(run.now_ns).map(|(lines, mut story)| {
-            let history = check::siblings::history(self.scenario, record, &held, true);
+            let history = check::siblings::history(self.scenario, record, &held, run.now_ns, true);
             self.tell(&mut story);
             story.digest = digest.to_string();
             Box::new(Traced { lines, story, history })
@@ -264,7 +268,10 @@ fn call(record: &Record, op: &Op, end_ns: u64) -> story::Called {
     let quorum = op.quorum;
     let asked = match op.act {
         Act::Read => format!("reads {key} from {quorum}"),
-        Act::Write => format!("writes {} to {key} on {quorum}, having seen {:?}", op.id, op.seen),
+        Act::Write => {
+            let ttl = op.ttl_ns.map_or_else(String::new, |ttl_ns| format!(" for {}", span(ttl_ns)));
+            format!("writes {} to {key} on {quorum}{ttl}, having seen {:?}", op.id, op.seen)
+        }
         Act::Delete => format!("deletes {key} on {quorum} as {}, having seen {:?}", op.id, op.seen),
     };
     let (outcome, answered) = match &op.end {

@@ -26,7 +26,7 @@ use super::operator::{self, Operator};
 use super::trace::{FlightId, Trace};
 use super::troubles::{Begun, Over, Takes, Troubles};
 use super::{Clock, Ending, Options, Outcome, newest};
-use crate::check::{Check, Failure};
+use crate::check::{Check, Failure, expired};
 use crate::digest::{Digest, Kind as Happens};
 use crate::disk::Disk;
 use crate::host::{Checks, Host};
@@ -452,7 +452,9 @@ impl<'a> Stepped<'a> {
             Phase::Running => MS,
             Phase::Settling { since_ns } => {
                 let for_ns = now_ns - since_ns;
-                if for_ns > quiet_bound(self.scenario) || self.unrest().is_none() {
+                let is_late = for_ns > quiet_bound(self.scenario)
+                    && now_ns > rests_by(self.scenario, self.workload.record());
+                if is_late || self.unrest().is_none() {
                     if for_ns > 10 * SECOND {
                         self.moments.meet(Moment::SlowToRest);
                     }
@@ -553,6 +555,7 @@ impl<'a> Stepped<'a> {
             let at = &mut self.places[node];
             let begun =
                 at.troubles.begin(now_ns, place, fault, &mut at.disk, &mut self.disks, &mut self.moments);
+            self.workload.jumped(node, now_ns, at.troubles.wall_ns);
             match begun {
                 Begun::Crash => self.crash(now_ns, node),
                 Begun::Stop => self.stop(now_ns, node),
@@ -617,7 +620,9 @@ impl<'a> Stepped<'a> {
         self.links.end(place, fault);
         for &node in &fault.nodes {
             let at = &mut self.places[node];
-            match at.troubles.end(place, fault, &mut at.disk) {
+            let over = at.troubles.end(place, fault, &mut at.disk);
+            self.workload.jumped(node, now_ns, at.troubles.wall_ns);
+            match over {
                 Over::Noted => {}
                 Over::Restart => self.restart(now_ns, node),
                 Over::Replace(disk, moment) => {
@@ -1218,6 +1223,11 @@ fn slack(scenario: &Scenario) -> u64 {
 /// How long the world may take to come to rest.
 pub(crate) fn quiet_bound(scenario: &Scenario) -> u64 {
     QUIET_BOUND + if scenario.leaves_repair_to_reads() { 0 } else { 10 * scenario.sync_every_ns }
+}
+
+/// When everything that was to expire has to be gone.
+pub(crate) fn rests_by(scenario: &Scenario, record: &Record) -> u64 {
+    expired::over_ns(scenario, record) + quiet_bound(scenario)
 }
 
 /// Flips one to three bits, which every checksum worth its name notices.
