@@ -42,13 +42,14 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a node over what its disk says, with a life of its own from `lives`.
+    /// Starts a node over what its disk says, with a life of its own from `lives`. If it `is_fixed` and its disk is empty, its
+    /// list of members is its first layout.
     ///
     /// # Errors
     /// [`Check::Boot`] when the node cannot read its rows, [`Check::Panic`] when it panics over them.
     pub fn start(
         scenario: &Scenario,
-        node: usize,
+        (node, is_fixed): (usize, bool),
         disk: &Disk,
         lives: &mut Rng,
         plants: Plants,
@@ -56,7 +57,7 @@ impl Host {
     ) -> Result<Self, Failure> {
         let life = Life(u128::from(lives.bits()) << 64 | u128::from(lives.bits()));
         let rows = disk.boot_rows();
-        let (config, seed) = (scenario.config(node), lives.bits());
+        let (config, seed) = (scenario.config(node, is_fixed), lives.bits());
         let node = caught(node, move || Node::planted(config, Boot { life, rows }, seed, plants))?
             .map_err(|error| Failure::new(Check::Boot, format!("n{}: {error}", node + 1)))?;
         let check_every = match checks {

@@ -360,6 +360,7 @@ fn each_call(scenario: &mut Scenario, change: impl Fn(&mut Plan)) {
 fn without_node(scenario: &mut Scenario, node: usize) {
     let nodes = scenario.nodes() - 1;
     scenario.zones.remove(node);
+    scenario.outdated -= usize::from(node < scenario.outdated);
     scenario.clocks.remove(node);
     let moved = |old: usize| if old > node { old - 1 } else { old };
     for fault in &mut scenario.faults {
@@ -394,6 +395,7 @@ mod tests {
     fn a_node_is_taken_out_of_everything_that_names_it() {
         let mut scenario = Scenario::plain();
         scenario.zones = vec![0; 4];
+        scenario.outdated = 2;
         scenario.clocks = vec![Clocks::default(); 4];
         scenario.sessions = vec![Session { node: 3, calls: vec![] }, Session { node: 1, calls: vec![] }];
         scenario.faults = ["crash n2", "crash n2 n4", "loss n2 by 5 permille", "loss by 5 permille"]

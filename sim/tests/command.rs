@@ -230,10 +230,12 @@ fn faults_and_nodes_can_be_chosen() {
 }
 
 #[test]
-fn expiry_is_asked_for_like_a_fault() {
-    let words = "some of what is written expires";
-    let told = |faults| out(&sim(&["replay", "5", "--faults", faults]));
-    assert!(told("ttl").contains(words) && !told("pause").contains(words));
+fn expiry_and_upgrades_are_asked_for_like_faults() {
+    let words = ["some of what is written expires", "only the oldest version of frames until upgraded"];
+    let both = out(&sim(&["replay", "5", "--faults", "ttl,upgrade"]));
+    assert!(words.iter().all(|words| both.contains(words)), "{both}");
+    let neither = out(&sim(&["replay", "5", "--faults", "pause"]));
+    assert!(words.iter().all(|words| !neither.contains(words)), "{neither}");
     let failed = sim(&["run", "--seeds", "0..3", "--faults", "ttl", "--plant", "expired-shown"]);
     assert!(out(&failed).contains("--faults ttl"), "{}", out(&failed));
     assert!(out(&sim(&["faults"])).contains("\nttl "));

@@ -164,7 +164,7 @@ pub fn meet(scenario: &Scenario, record: &Record, end_ns: u64, moments: &mut Mom
         if during(&[Kind::Partition, Kind::OneWay, Kind::Ring, Kind::Bridge]) {
             moments.meet(Moment::ExpiredApart);
         }
-        if during(&[Kind::Crash, Kind::Stop, Kind::Wipe]) {
+        if during(&[Kind::Crash, Kind::Stop, Kind::Upgrade, Kind::Wipe]) {
             moments.meet(Moment::ExpiredDown);
         }
         if walls.settled(due.late_wall_ns) > due.early_ns + SECOND {

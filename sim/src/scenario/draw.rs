@@ -144,10 +144,51 @@ pub fn draw(seed: u64, weather: &Weather) -> Scenario {
     };
     change_members(rng, weather, &mut scenario);
     scenario.sloppy = rng.chance(250) && !scenario.leaves_repair_to_reads();
+    upgrade(&mut Rng::stream(seed, "versions"), weather, &mut scenario);
     if weather.expires {
         expire(&mut Rng::stream(seed, "expiry"), weather, &mut scenario);
     }
     scenario
+}
+
+/// Has some founders begin with the oldest version of frames, in some runs, and upgrades them one after the other or all
+/// at once.
+fn upgrade(rng: &mut Rng, weather: &Weather, scenario: &mut Scenario) {
+    let may = weather.faults.as_ref().is_none_or(|kinds| kinds.contains(&Kind::Upgrade));
+    if !may || !rng.chance(if weather.is_narrow() { 1_000 } else { 170 }) {
+        return;
+    }
+    let before = scenario.clone();
+    let (founders, length_ns) = (scenario.founders(), scenario.length_ns);
+    let are_all = rng.chance(400);
+    scenario.outdated = if are_all { founders } else { size(rng, 1, founders as u64) };
+    let step_ns = if rng.chance(200) { 0 } else { length_ns / 2 / scenario.outdated as u64 };
+    let first_ns = rng.below(length_ns * 4 / 10);
+    let down_max_ns = (length_ns / 4).clamp(2 * MS, 200 * MS);
+    // Some stay as they are, where others can do without what they cannot say.
+    let asks_others = !scenario.losers().is_empty() || scenario.has(Kind::ReadErrors) || scenario.sloppy;
+    let may_stay = !asks_others && !scenario.changes_members();
+    let stays = may_stay && rng.chance(300);
+    let first_node = size(rng, 0, scenario.outdated as u64 - 1);
+    for turn in 0..scenario.outdated {
+        let nodes = vec![(first_node + turn) % scenario.outdated];
+        let at_ns = first_ns + turn as u64 * step_ns + rng.below(5 * MS);
+        let lasts_ns = rng.magnitude(MS, down_max_ns);
+        if at_ns < length_ns && !(stays && rng.chance(500)) {
+            let kind = Kind::Upgrade;
+            scenario.faults.push(Fault { at_ns, lasts_ns, kind, nodes, to: Vec::new(), amount: 0 });
+        }
+    }
+    scenario.faults.sort_by_key(|fault| fault.at_ns);
+    let nodes = scenario.nodes();
+    settle(&mut scenario.faults, nodes);
+    let is_upgraded = |node: usize| {
+        scenario.faults.iter().any(|fault| fault.kind == Kind::Upgrade && fault.nodes.contains(&node))
+    };
+    let are_upgraded = (0..scenario.outdated).all(is_upgraded);
+    if !may_stay && !are_upgraded {
+        *scenario = before;
+    }
 }
 
 /// Has some of what is written expire, in some runs: most of it while clients call, and some just as something goes
@@ -457,7 +498,8 @@ fn faults(rng: &mut Rng, weather: &Weather, zones: &[usize], losses: usize, leng
 fn settle(faults: &mut Vec<Fault>, nodes: usize) {
     let mut free_from = vec![0; nodes];
     faults.retain(|fault| {
-        let counts = fault.kind.harm() != Harm::None || matches!(fault.kind, Kind::Crash | Kind::Stop);
+        let counts =
+            fault.kind.harm() != Harm::None || matches!(fault.kind, Kind::Crash | Kind::Stop | Kind::Upgrade);
         let is_free = fault.nodes.iter().all(|node| fault.at_ns >= free_from[*node]);
         if counts && is_free {
             fault.nodes.iter().for_each(|node| free_from[*node] = fault.at_ns + fault.lasts_ns + 1);
@@ -631,6 +673,22 @@ mod tests {
             seen += usize::from(!faults.is_empty());
         }
         assert!(seen > 100, "{seen} of 200 runs have a fault");
+    }
+
+    #[test]
+    fn a_run_without_old_nodes_is_the_same_run() {
+        let without: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Upgrade).collect();
+        let without = Weather { faults: Some(without), ..Weather::default() };
+        let mut mixed = 0;
+        for seed in 0..400 {
+            let (scenario, plain) = (Scenario::draw(seed), draw(seed, &without));
+            assert!(plain.outdated == 0 && !plain.has(Kind::Upgrade), "seed {seed}");
+            if scenario.outdated == 0 {
+                assert_eq!(scenario, plain, "seed {seed}");
+            }
+            mixed += usize::from(scenario.outdated > 0);
+        }
+        assert!((40..100).contains(&mixed), "in {mixed} of 400 runs versions are mixed");
     }
 
     #[test]

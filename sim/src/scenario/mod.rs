@@ -81,7 +81,7 @@ pub struct Scenario {
     pub probe_every_ns: u64,
     /// So many of the nodes, the last ones, do not found the cluster: they wait to be taken in.
     pub spares: usize,
-    /// So many of the founders, the first ones, speak only the oldest version of frames until they are started again.
+    /// So many of the founders, the first ones, know only the oldest version of frames until they are upgraded.
     pub outdated: usize,
     /// Whether stand-ins take the places of replicas that cannot be reached. Reads then promise nothing fresh.
     pub sloppy: bool,
@@ -226,11 +226,11 @@ impl Scenario {
         keys
     }
 
-    /// What the core of a node is told.
+    /// What the core of a node is told. If it `is_fixed` and has no store yet, its list of members is its first layout.
     ///
     /// # Errors
     /// What is wrong with the settings. Never for a drawn scenario.
-    pub fn settings(&self, node: usize) -> Result<Config, String> {
+    pub fn settings(&self, node: usize, is_fixed: bool) -> Result<Config, String> {
         let founders = self.founders();
         let members = if node < founders { (0..founders).map(node_id).collect() } else { Vec::new() };
         let zone = format!("z{}", self.zones[node]);
@@ -247,7 +247,7 @@ impl Scenario {
             gossip_every: Duration::from_nanos(self.gossip_every_ns),
             probe_every: Duration::from_nanos(self.probe_every_ns),
             sloppy: self.sloppy,
-            fixed: node < self.outdated,
+            fixed: is_fixed,
             scrub_every: SCRUB_EVERY,
             me: Member { zone, ..Member::plain(node_id(node)) },
             // Where messages are small, all else that anti-entropy is held to is as small: few keys reach all of it.
@@ -271,13 +271,13 @@ impl Scenario {
         .map_err(|error| error.to_string())
     }
 
-    /// What the core of a node is told.
+    /// What the core of a node is told. If it `is_fixed` and has no store yet, its list of members is its first layout.
     ///
     /// # Panics
     /// When the scenario was not [checked](Self::check).
     #[must_use]
-    pub fn config(&self, node: usize) -> Config {
-        self.settings(node).expect("a scenario is checked before it is run")
+    pub fn config(&self, node: usize, is_fixed: bool) -> Config {
+        self.settings(node, is_fixed).expect("a scenario is checked before it is run")
     }
 
     /// What is wrong with this scenario, if anything. A drawn one is right.
@@ -325,7 +325,7 @@ impl Scenario {
                 span::exact(TTL_MAX)
             ));
         }
-        self.settings(0)?;
+        self.settings(0, false)?;
         let named = self.sessions.iter().map(|session| session.node).find(|node| *node >= nodes);
         if let Some(node) = named {
             return Err(format!("a session talks to n{}, and there are {nodes} nodes", node + 1));
@@ -436,6 +436,14 @@ impl fmt::Display for Scenario {
             span(self.disk.sync_max_ns),
             span(self.late_max_ns),
         )?;
+        if self.outdated > 0 {
+            let of = if self.outdated == 1 {
+                "n1 knows".to_owned()
+            } else {
+                format!("n1 to n{} know", self.outdated)
+            };
+            writeln!(f, "  {of} only the oldest version of frames until upgraded")?;
+        }
         self.faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))
     }
 }

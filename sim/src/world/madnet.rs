@@ -14,6 +14,7 @@ use std::time::Duration;
 use godown_core::effect::{Class, Effect, Effects, ReadAck, Scan};
 use godown_core::id::Life;
 use godown_core::input::Input;
+use godown_core::message::Message;
 use godown_core::stored::RowKey;
 use godown_core::time::{Mono, Now, Wall};
 use godown_core::{Plant, Plants, wire};
@@ -27,8 +28,8 @@ use super::agenda::Agenda;
 use super::network::Links;
 use super::operator::Operator;
 use super::stepped::{
-    DISK_FULL, EPOCH, Expected, READ_FAILED, alter, answered, decoded, held, quiet_bound, rests_by, told,
-    unexpected, waits,
+    DISK_FULL, EPOCH, Expected, READ_FAILED, alter, answered, decoded, held, is_fixed, meet_mixed,
+    quiet_bound, rests_by, speaks, told, unexpected, waits,
 };
 use super::trace::Trace;
 use super::troubles::{Begun, Over, Takes, Troubles};
@@ -97,6 +98,9 @@ struct Place {
     troubles: Troubles,
     /// The life that its core had last.
     lived: Option<Life>,
+    /// The newest version of frames that it knows.
+    speaks: u8,
+    has_started: bool,
     /// For how many faults it is paused.
     pauses: u32,
     /// Until when nobody may complain of it: it was held up until just before.
@@ -289,6 +293,9 @@ impl Supervisor {
             let Place { troubles, disk, .. } = &mut shared.places[node];
             let over = troubles.end(place, &fault, disk);
             shared.workload.jumped(node, now_ns, troubles.wall_ns);
+            if fault.kind == Fault::Upgrade {
+                shared.places[node].speaks = wire::VERSION_MAX;
+            }
             match over {
                 Over::Noted => {}
                 Over::Restart => self.restart(node),
@@ -452,7 +459,9 @@ impl Shared {
             checks: options.checks,
             start: time.elapsed(),
             time,
-            places: (0..scenario.nodes()).map(|_| Place::default()).collect(),
+            places: (0..scenario.nodes())
+                .map(|node| Place { speaks: speaks(&scenario, node), ..Place::default() })
+                .collect(),
             links: Links::new(scenario.nodes(), &scenario.network, stream("network")),
             operator: Operator::default(),
             workload: Workload::new(&scenario, FLOORS),
@@ -519,13 +528,15 @@ impl Shared {
     /// A node over its disk, or over an empty one if that cannot be read because of what was done to it.
     fn start(&mut self, node: usize) -> Result<Host, Failure> {
         let (plants, checks) = (self.plants, self.checks);
-        let Place { disk, troubles, .. } = &self.places[node];
-        match Host::start(&self.scenario, node, disk, &mut self.lives, plants, checks) {
+        let Place { disk, troubles, speaks, has_started, .. } = &mut self.places[node];
+        let is_first = !std::mem::replace(has_started, true);
+        let named = (node, is_fixed(&self.scenario, node, *speaks, is_first));
+        match Host::start(&self.scenario, named, disk, &mut self.lives, plants, checks) {
             Err(failure) if failure.check == Check::Boot && troubles.is_damaged => {
                 self.moments.meet(Moment::StoreSetAside);
                 self.replace_disk(node, Disk::default(), Moment::Wiped);
                 let disk = &self.places[node].disk;
-                Host::start(&self.scenario, node, disk, &mut self.lives, plants, checks)
+                Host::start(&self.scenario, named, disk, &mut self.lives, plants, checks)
             }
             host => host,
         }
@@ -561,7 +572,13 @@ impl Shared {
             Effect::Send { to, view, message } => {
                 let to = place_of(to);
                 let mut frame = Vec::new();
-                wire::encode(wire::VERSION_MAX, view, &message, &mut frame);
+                let version = self.places[node].speaks.min(self.places[to].speaks);
+                if !wire::encode(version, view, &message, &mut frame) {
+                    if matches!(message, Message::Hint { .. }) {
+                        self.moments.meet(Moment::HintUnsaid);
+                    }
+                    return;
+                }
                 self.digest.event(now_ns, node, Kind::Send, &frame[..wire::PREFIX + 4]);
                 // madsim does not tell what becomes of it; arrivals are lines of their own.
                 let late_ns = u64::MAX;
@@ -772,6 +789,9 @@ async fn receive(world: World, node: usize, endpoint: Endpoint, inputs: Unbounde
             match decoded(frame, shared.plants.has(Plant::ChecksumUnchecked)) {
                 Ok((view, message)) => {
                     shared.trace.say(now_ns, node, || format!("← n{} {message:?}", from + 1));
+                    if shared.places[from].speaks != shared.places[node].speaks {
+                        meet_mixed(&message, &mut shared.moments);
+                    }
                     let from = node_id(from);
                     _ = inputs.send(Input::Peer { from, view, message });
                 }

@@ -53,7 +53,7 @@ impl Operator {
     ) {
         let member = |node: usize| {
             let plain = Member::plain(node_id(node));
-            Member { store: store(node), ..scenario.settings(node).map_or(plain, |at| at.me.clone()) }
+            Member { store: store(node), ..scenario.settings(node, false).map_or(plain, |at| at.me.clone()) }
         };
         let first = |nodes: &[usize]| nodes.first().copied().unwrap_or(0);
         let node = first(&fault.nodes);

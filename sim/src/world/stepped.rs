@@ -281,7 +281,9 @@ impl<'a> Stepped<'a> {
             checks: options.checks,
             time,
             agenda,
-            places: vec![Place { speaks: wire::VERSION_MAX, ..Place::default() }; scenario.nodes()],
+            places: (0..scenario.nodes())
+                .map(|node| Place { speaks: speaks(scenario, node), ..Place::default() })
+                .collect(),
             links: Links::new(scenario.nodes(), &scenario.network, stream("network")),
             workload: Workload::new(scenario, slack(scenario)),
             operator: Operator::default(),
@@ -621,6 +623,9 @@ impl<'a> Stepped<'a> {
         for &node in &fault.nodes {
             let at = &mut self.places[node];
             let over = at.troubles.end(place, fault, &mut at.disk);
+            if fault.kind == Kind::Upgrade {
+                at.speaks = wire::VERSION_MAX;
+            }
             self.workload.jumped(node, now_ns, at.troubles.wall_ns);
             match over {
                 Over::Noted => {}
@@ -674,7 +679,8 @@ impl<'a> Stepped<'a> {
 
     fn start(&mut self, now_ns: u64, node: usize) {
         let place = &mut self.places[node];
-        let host = Host::start(self.scenario, node, &place.disk, &mut self.lives, self.plants, self.checks);
+        let named = (node, is_fixed(self.scenario, node, place.speaks, place.life == 0));
+        let host = Host::start(self.scenario, named, &place.disk, &mut self.lives, self.plants, self.checks);
         let host = match host {
             Err(failure) if failure.check == Check::Boot && place.troubles.is_damaged => {
                 // What a server does with a store that it cannot read.
@@ -683,7 +689,7 @@ impl<'a> Stepped<'a> {
                 self.moments.meet(Moment::StoreSetAside);
                 self.replace_disk(node, Disk::default(), Moment::Wiped);
                 let disk = &self.places[node].disk;
-                Host::start(self.scenario, node, disk, &mut self.lives, self.plants, self.checks)
+                Host::start(self.scenario, named, disk, &mut self.lives, self.plants, self.checks)
             }
             host => host,
         };
@@ -691,9 +697,6 @@ impl<'a> Stepped<'a> {
             Ok(host) => {
                 let place = &mut self.places[node];
                 place.life += 1;
-                // Whoever is started again is of the newest version.
-                let is_outdated = place.life == 1 && node < self.scenario.outdated;
-                place.speaks = if is_outdated { wire::VERSION_MIN } else { wire::VERSION_MAX };
                 if self.scenario.losers().contains(&node) {
                     self.lost.extend(place.lived.replace(host.node().life()));
                 }
@@ -946,6 +949,9 @@ impl<'a> Stepped<'a> {
         frame.clear();
         let version = self.places[node].speaks.min(self.places[to].speaks);
         if !wire::encode(version, view, message, &mut frame) {
+            if matches!(message, Message::Hint { .. }) {
+                self.moments.meet(Moment::HintUnsaid);
+            }
             return self.frames.push(frame);
         }
         self.digest.event(now_ns, node, Happens::Send, &frame[..wire::PREFIX + 4]);
@@ -1017,6 +1023,9 @@ impl<'a> Stepped<'a> {
                 }
                 Ok((view, message)) => {
                     self.trace.met(now_ns, id, story::Fate::Arrived);
+                    if self.places[from].speaks != self.places[to].speaks {
+                        meet_mixed(&message, &mut self.moments);
+                    }
                     let from = node_id(from);
                     self.input(now_ns, to, Input::Peer { from, view, message });
                 }
@@ -1207,6 +1216,28 @@ pub(crate) fn held(record: &Record, node: usize, disk: &Disk, layout: &Layout) -
         held.push((number, says, disk.is_durable(&stored::object_key(partition, &key))));
     }
     held
+}
+
+/// The newest version of frames that a node knows when the run begins.
+pub(crate) fn speaks(scenario: &Scenario, node: usize) -> u8 {
+    if node < scenario.outdated { wire::VERSION_MIN } else { wire::VERSION_MAX }
+}
+
+/// Whether a node takes its list of members for the first layout: versions do that know no layouts, and when a cluster begins
+/// so do all whose list has a member of such a version. Later that would be a lie.
+pub(crate) fn is_fixed(scenario: &Scenario, node: usize, speaks: u8, is_first: bool) -> bool {
+    speaks < wire::VERSION_MAX || (is_first && scenario.outdated > 0 && node < scenario.founders())
+}
+
+/// What has arrived between a node that knows only the oldest version of frames and one that knows the newest.
+pub(crate) fn meet_mixed(message: &Message, moments: &mut Moments) {
+    match message {
+        Message::Forward { .. } => moments.meet(Moment::MixedForward),
+        Message::Store { .. } => moments.meet(Moment::MixedStore),
+        Message::Give { given, .. } if !given.objects.is_empty() => moments.meet(Moment::MixedGive),
+        Message::Page { outcome: Ok(_), .. } => moments.meet(Moment::MixedPage),
+        _ => {}
+    }
 }
 
 /// Faults that begin a second time: when what they wait for happens. Their end follows from that.

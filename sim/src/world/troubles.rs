@@ -98,7 +98,7 @@ impl Troubles {
         let permille = u32::try_from(fault.amount).unwrap_or(1_000);
         match fault.kind {
             Kind::Crash | Kind::Wipe | Kind::Remove | Kind::Replace => return Begun::Crash,
-            Kind::Stop => return Begun::Stop,
+            Kind::Stop | Kind::Upgrade => return Begun::Stop,
             Kind::Pause => return Begun::Pause,
             Kind::Sluggish => {
                 self.cost_ns += fault.amount;
@@ -150,6 +150,7 @@ impl Troubles {
         match fault.kind {
             Kind::Crash
             | Kind::Stop
+            | Kind::Upgrade
             | Kind::AmbushRead
             | Kind::AmbushWrite
             | Kind::Remove
