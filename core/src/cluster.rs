@@ -578,13 +578,15 @@ impl Cluster {
     }
 
     /// Others say of this node what it does not know itself: its store has gone back to an earlier state. What it has
-    /// promised holds; what it has voted for is forgotten.
+    /// promised holds, of layouts that it does not know any more as soon as it hears of them again: who tells of a promise
+    /// may itself not have that layout on disk yet. What it has voted for is forgotten.
     fn check_own(&mut self, told: Progress) {
-        let own = self.record.progress;
+        let (own, epoch) = (self.record.progress, self.record.epoch());
         if told.ack > own.ack || told.sync_ack > own.sync_ack {
-            self.record.progress.ack = told.ack.max(own.ack);
-            self.record.progress.sync_ack = told.sync_ack.max(own.sync_ack);
-            self.record.voter_from = self.record.voter_from.max(self.record.epoch() + 2);
+            self.record.progress.ack = told.ack.min(epoch).max(own.ack);
+            self.record.progress.sync_ack = told.sync_ack.min(epoch).max(own.sync_ack);
+            let known = epoch.max(told.ack).max(told.sync_ack);
+            self.record.voter_from = self.record.voter_from.max(known + 2);
         }
     }
 

@@ -15,7 +15,9 @@ use godown_core::key::Partition;
 use godown_core::kind::Object;
 use godown_core::layout::active::View;
 use godown_core::layout::{Change, Member};
-use godown_core::message::{Ballot, Failure, Message, Progress, Refusal, Terms, Value, VoteRefusal};
+use godown_core::message::{
+    Ballot, ClusterState, Failure, Message, Progress, Refusal, Staged, Terms, Value, VoteRefusal,
+};
 use godown_core::node::Node;
 
 const P0: Partition = Partition(0);
@@ -353,6 +355,37 @@ fn a_node_that_lost_its_store_casts_no_vote_on_the_next_layout() {
     four.apply(a, &[Change::Set(Member { weight: 50, ..four.member(d) })]);
     four.settle(2);
     assert_eq!(votes(&mut four, 3), [Ok(()), Ok(())]);
+}
+
+/// A node whose disk is full may know what another one has promised under a layout that it has not on disk itself.
+#[test]
+fn who_hears_of_its_own_promise_before_it_knows_the_layout_keeps_it_and_casts_no_vote_that_it_may_have_cast()
+{
+    let mut four = Few::new(4);
+    let ([a, b, _], _) = four.places();
+    let layout = four.node(b).layouts().newest().expect("the first").clone();
+    let promised = Progress { ack: 2, synced: 1, sync_ack: 1 };
+    let state = ClusterState {
+        layouts: vec![layout.clone()],
+        progress: [(b, promised)].into(),
+        staged: Staged::default(),
+    };
+    four.0.peer(b, a, Message::State { state: Box::new(state), wants_answer: false });
+    assert_eq!(four.progress(b, b).ack, 1, "it cannot follow what it does not know");
+    let next = layout.next(&[Change::Set(Member { weight: 50, ..four.member(b) })]).expect("a layout");
+    let state = ClusterState {
+        layouts: vec![layout, next],
+        progress: [(b, promised)].into(),
+        staged: Staged::default(),
+    };
+    four.0.peer(b, a, Message::State { state: Box::new(state), wants_answer: false });
+    assert_eq!((four.view(b).1, four.progress(b, b).ack), (2, 2));
+    // In the life in which it made that promise it may have voted on the layout after that one.
+    let op = four.op();
+    let ballot = Ballot { round: 1, by: Life(1) };
+    four.0.peer(b, a, Message::Prepare { op, epoch: 3, ballot });
+    let refused = Message::Promise { op, outcome: Err(VoteRefusal::NoVoter) };
+    assert!(four.0.sent.iter().any(|(from, _, message)| *from == b && *message == refused));
 }
 
 #[test]
