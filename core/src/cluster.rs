@@ -131,6 +131,8 @@ pub(crate) struct Cluster {
     eager: u32,
     /// The highest round of any ballot that this node has met.
     round: u64,
+    /// How often its ballots have lost since the newest layout was decided.
+    outvoted: u32,
     gossip_at: Option<Mono>,
     /// Nodes of other clusters, or with other layouts, that were complained of.
     complained: BTreeSet<NodeId>,
@@ -151,6 +153,7 @@ impl Cluster {
             proposal: None,
             eager: 0,
             round: 0,
+            outvoted: 0,
             gossip_at: None,
             complained: BTreeSet::new(),
         }
@@ -604,6 +607,7 @@ impl Cluster {
 
     /// A newer layout than before is the newest.
     fn turn(&mut self) {
+        self.outvoted = 0;
         self.staged = Staged::default();
         let members = self.record.layouts.iter().flat_map(Layout::members);
         let nodes: BTreeSet<NodeId> = members.map(|member| member.id).collect();
@@ -739,7 +743,21 @@ impl Cluster {
         let proposal = Proposal { call, n: 0, layout, ballot, voters, tally, stage, deadline, last: None };
         self.proposal = Some(proposal);
         cx.shared.timers.set(deadline, Timer::Proposal);
-        self.prepare(cx, 0);
+        match self.outvoted {
+            0 => self.prepare(cx, 0),
+            _ => self.back_off(cx),
+        }
+    }
+
+    /// Begins, or begins again, after a while that doubles each time that this node is outvoted, over all its proposals of
+    /// one layout: where disks are slow, two that came back at once would outvote each other for ever.
+    fn back_off(&mut self, cx: &mut Cx<'_>) {
+        let Some(proposal) = &mut self.proposal else { return };
+        let least = (cx.config.gossip_every / EAGER_TIMES).min(cx.config.timeout / 8);
+        let pause = least.saturating_mul(1 << self.outvoted.saturating_sub(1).min(16)).min(cx.config.timeout);
+        let at = cx.now.mono.after(pause / 4 + cx.jitter(pause));
+        proposal.stage = Stage::Waiting { at };
+        cx.shared.timers.set(at, Timer::Proposal);
     }
 
     /// Begins the first phase with a ballot above `round`.
@@ -903,10 +921,8 @@ impl Cluster {
             return;
         }
         sometimes!(cx.shared.moments, Outvoted);
-        let pause = (cx.config.gossip_every / EAGER_TIMES).min(cx.config.timeout / 8);
-        let at = cx.now.mono.after(pause / 4 + cx.jitter(pause));
-        proposal.stage = Stage::Waiting { at };
-        cx.shared.timers.set(at, Timer::Proposal);
+        self.outvoted = self.outvoted.saturating_add(1);
+        self.back_off(cx);
     }
 
     /// Time to begin again, or to give up.
