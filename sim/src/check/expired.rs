@@ -43,17 +43,18 @@ pub fn dues(scenario: &Scenario, record: &Record) -> Vec<Due> {
     let walls = Walls::new(scenario, record);
     let late_ns = record.begun_ns() + scenario.length_ns + LATE_MAX;
     let due = |(op, write): (usize, &Op)| {
-        // A millisecond at least, and whole ones.
+        // A millisecond at least. A write that is forwarded carries whole ones: what is left of one counts as one there.
         let ttl_ns = write.ttl_ns?.max(MS);
-        let over = |wall_ns: u64| (wall_ns + ttl_ns).div_ceil(MS) * MS;
+        let forwarded_ns = ttl_ns.div_ceil(MS) * MS;
+        let over = |wall_ns: u64, ttl_ns: u64| (wall_ns + ttl_ns).div_ceil(MS) * MS;
         let is_sure = match write.end {
             End::Fail(_) => return None,
             End::Ok => true,
             End::Open | End::Unknown(_) => false,
         };
         let until_ns = if is_sure { write.ended_ns } else { late_ns.max(write.at_ns) };
-        let early_wall_ns = over(walls.least(write.at_ns, until_ns));
-        let late_wall_ns = over(walls.greatest(write.at_ns, until_ns));
+        let early_wall_ns = over(walls.least(write.at_ns, until_ns), ttl_ns);
+        let late_wall_ns = over(walls.greatest(write.at_ns, until_ns), forwarded_ns);
         Some(Due { op, early_ns: walls.first(early_wall_ns, write.at_ns), late_wall_ns, is_sure })
     };
     record.ops().iter().enumerate().filter_map(due).collect()
@@ -201,13 +202,17 @@ mod tests {
     /// A write of 1 to the one key, by a client of three nodes whose clocks agree; it lasts from 10 to 20 ms, and 1 is kept
     /// for 50 ms.
     fn written(end: End) -> (Scenario, Record) {
+        written_for(50 * MS, end)
+    }
+
+    fn written_for(ttl_ns: u64, end: End) -> (Scenario, Record) {
         let mut scenario = Scenario::plain();
-        let plan = Plan { ttl_ns: Some(50 * MS), ..Plan::new(MS, Deed::Write, 1) };
+        let plan = Plan { ttl_ns: Some(ttl_ns), ..Plan::new(MS, Deed::Write, 1) };
         scenario.sessions = vec![Session { node: 0, calls: vec![plan] }];
         let mut record = Record::new(vec![1]);
         let mut op = op(Act::Write, 10 * MS);
         op.id = record.next_id();
-        op.ttl_ns = Some(50 * MS);
+        op.ttl_ns = Some(ttl_ns);
         let write = record.invoke(op);
         record.complete(write, 20 * MS, end, Vec::new());
         (scenario, record)
@@ -248,6 +253,19 @@ mod tests {
         assert_eq!((due.early_ns, due.late_wall_ns), (60 * MS, EPOCH + 70 * MS));
         assert!(may_show(&scenario, &record, 70 * MS - 1) && !may_show(&scenario, &record, 70 * MS));
         assert_eq!(over_ns(&scenario, &record), 70 * MS);
+    }
+
+    #[test]
+    fn a_part_of_a_millisecond_may_be_carried_as_a_whole_one_and_may_not() {
+        let (scenario, mut record) = written_for(50 * MS + 1, End::Ok);
+        let due = dues(&scenario, &record)[0];
+        assert_eq!((due.early_ns, due.late_wall_ns), (61 * MS, EPOCH + 71 * MS));
+        let mut op = record.ops()[0].clone();
+        (op.at_ns, op.id, op.end) = (20 * MS + MS / 2, record.next_id(), End::Open);
+        let write = record.invoke(op);
+        record.complete(write, 20 * MS + MS / 2, End::Ok, Vec::new());
+        let due = dues(&scenario, &record)[1];
+        assert_eq!((due.early_ns, due.late_wall_ns), (71 * MS, EPOCH + 72 * MS), "at once, or forwarded");
     }
 
     #[test]
