@@ -93,6 +93,8 @@ pub(crate) enum Waiter {
     Walk { peer: NodeId, n: u64 },
     /// A damaged row of this node's.
     Mend(u64),
+    /// A damaged row of this node's, which wants to know which hints this node keeps.
+    MendHints(u64),
     /// A peer's damaged row: what had been seen here before the key was read, and whether this replica was complete.
     Salvage { to: NodeId, op: OpId, key: Key, clock: Box<Clock>, complete: bool },
     /// Nobody: a repair or a strip.

@@ -13,10 +13,11 @@
 //!    those are the log says; a row of it goes only when all holders are known to have its dot. Where the log does not reach,
 //!    everything counts that the answers do not cover. Then the join is no less than what was lost, and "absent in it,
 //!    and covered by this clock" means removed: no write is lost, acknowledged or not.
-//! 2. All other holders have answered, if only that their rows are damaged, too, and nothing of the key has come here since
-//!    they were asked. What they do not have, nobody has. An acknowledged write was on W of the N
-//!    holders, so beside this replica on W − 1 others, and all of them are joined in: it can be lost only where W − 1
-//!    disks have lost it, too, or with W = 1. What is given up is deleted by a write of this node's: a message that is still
+//! 2. All nodes have said which hints they keep of the key, after that all other holders have answered, if only that their
+//!    rows are damaged, too, and nothing of the key has come here since they were asked. What they do not have, nobody has:
+//!    a hint is dropped once its target has it, so what is not kept for others any more is in the rows that are asked for
+//!    afterwards. An acknowledged write was on W disks of holders and stand-ins, so beside this replica on W − 1 others, and
+//!    all of them are joined in: it can be lost only where W − 1 disks have lost it, too, or with W = 1. What is given up is deleted by a write of this node's: a message that is still
 //!    on its way may yet bring it to others, and under equal clocks they would keep it for ever.
 //!
 //! That N − W + 1 complete ones have answered would do for acknowledged writes alone: W − 1 of the others have each of
@@ -34,12 +35,12 @@ use alloc::vec::Vec;
 use core::ops::Bound::{Excluded, Unbounded};
 
 use crate::causal::Clock;
-use crate::cx::{Answer, Cx, Task, Waiter};
+use crate::cx::{Answer, Cx, Step, Task, Waiter};
 use crate::id::{NodeId, OpId};
 use crate::key::{Key, Partition};
 use crate::kind::Object;
 use crate::layout::active::Layouts;
-use crate::message::{Given, Message};
+use crate::message::{Given, Message, Refusal};
 use crate::note::Note;
 use crate::put::Puts;
 use crate::time::Mono;
@@ -59,8 +60,11 @@ struct Mend {
     asked: BTreeSet<NodeId>,
     /// Who has answered: whether all that it can ever say is here.
     answered: BTreeMap<NodeId, bool>,
+    stage: Stage,
     /// The join of what they hold; None while none could say.
     merged: Option<Object>,
+    /// The join of what is kept for holders.
+    hinted: Object,
     /// What they have seen, together.
     clock: Clock,
     /// What this node had seen when it asked them.
@@ -71,6 +75,17 @@ struct Mend {
     deadline: Mono,
     /// Whether it has been handed to the key's slot.
     is_writing: bool,
+}
+
+/// What those who are asked are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// What they hold; mostly that is enough.
+    Rows,
+    /// Which hints they keep.
+    Hints,
+    /// What they hold, now that the hints are known.
+    RowsAgain,
 }
 
 impl Mend {
@@ -168,16 +183,85 @@ impl Scrub {
             }
             return;
         }
-        let n = cx.next_op();
-        for &node in &asked {
-            cx.send(node, Message::Salvage { op: cx.op(n), key: key.clone() });
-        }
         let deadline = cx.now.mono.after(cx.config.timeout);
-        let (answered, merged, clock) = (BTreeMap::new(), None, Clock::new());
-        let was_gathering = puts.is_gathering(&key);
-        let is_writing = false;
-        let mend = Mend { key, asked, answered, merged, clock, own, was_gathering, deadline, is_writing };
+        let mend = Mend {
+            was_gathering: puts.is_gathering(&key),
+            key,
+            asked,
+            answered: BTreeMap::new(),
+            stage: Stage::Rows,
+            merged: None,
+            hinted: Object::default(),
+            clock: Clock::new(),
+            own,
+            deadline,
+            is_writing: false,
+        };
+        self.ask(cx, mend);
+    }
+
+    /// Asks whom it is to ask for what its stage says.
+    fn ask(&mut self, cx: &mut Cx<'_>, mut mend: Mend) {
+        // Under a number of its own, so that no late answer to the question before is taken for one to this.
+        let n = cx.next_op();
+        let me = cx.me();
+        for &node in &mend.asked {
+            let key = mend.key.clone();
+            match mend.stage {
+                Stage::Hints if node == me => cx.step(Step::FetchHints { key, waiter: Waiter::MendHints(n) }),
+                Stage::Hints => cx.send(node, Message::FetchHints { op: cx.op(n), key }),
+                Stage::Rows | Stage::RowsAgain => cx.send(node, Message::Salvage { op: cx.op(n), key }),
+            }
+        }
+        mend.deadline = cx.now.mono.after(cx.config.timeout);
         self.open.insert(n, mend);
+    }
+
+    /// Goes on to the next stage.
+    fn go_on(&mut self, cx: &mut Cx<'_>, mut mend: Mend) {
+        mend.stage = if mend.stage == Stage::Rows { Stage::Hints } else { Stage::RowsAgain };
+        let me = cx.me();
+        mend.asked = match mend.stage {
+            Stage::Hints => cx.layout.nodes().iter().copied().collect(),
+            Stage::Rows | Stage::RowsAgain => {
+                let holders = cx.layout.holders(cx.layout.partition(&mend.key));
+                holders.iter().copied().filter(|&node| node != me).collect()
+            }
+        };
+        mend.answered.clear();
+        self.ask(cx, mend);
+    }
+
+    /// Whether an answer with a key's objects is one to a question for hints of this machine's.
+    pub(crate) fn awaits_hints(&self, op: OpId) -> bool {
+        self.open.get(&op.n).is_some_and(|mend| mend.stage == Stage::Hints)
+    }
+
+    /// A node says which hints it keeps of a key.
+    pub(crate) fn on_hints(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        n: u64,
+        outcome: Result<Object, Refusal>,
+    ) {
+        let Some(mend) = self.open.get_mut(&n).filter(|mend| mend.stage == Stage::Hints) else { return };
+        if !mend.asked.contains(&from) || mend.answered.contains_key(&from) {
+            return;
+        }
+        // From a hint that is damaged nothing more will ever come.
+        let is_all = matches!(outcome, Ok(_) | Err(Refusal::NotHeld | Refusal::Damaged));
+        mend.answered.insert(from, is_all);
+        if let Ok(object) = outcome {
+            mend.hinted.join(object);
+        }
+        if mend.answered.len() < mend.asked.len() {
+            return;
+        }
+        let mend = self.open.remove(&n).expect("just seen");
+        if mend.answered.values().all(|&is_all| is_all) {
+            self.go_on(cx, mend);
+        }
     }
 
     /// Whether a peer's gift is an answer to a request of this machine's.
@@ -191,7 +275,7 @@ impl Scrub {
             return;
         }
         let Some(mend) = self.open.get_mut(&op.n).filter(|mend| !mend.is_writing) else { return };
-        if !mend.asked.contains(&from) || mend.answered.contains_key(&from) {
+        if mend.stage == Stage::Hints || !mend.asked.contains(&from) || mend.answered.contains_key(&from) {
             return;
         }
         let found = given.objects.into_iter().find(|given| given.key == mend.key);
@@ -217,8 +301,13 @@ impl Scrub {
         let has_all = mend.has_all(others) && !mend.was_gathering;
         let is_enough =
             replica.is_covered(&mend.key, &mend.clock) || planted!(cx.shared.plants, MendedByFirst);
+        if has_all && !is_enough && mend.stage == Stage::Rows {
+            let mend = self.open.remove(&n).expect("just seen");
+            return self.go_on(cx, mend);
+        }
         sometimes!(cx.shared.moments, MendUncovered, mend.merged.is_some() && !is_enough);
-        if let Some(object) = mend.merged.clone().filter(|_| has_all || is_enough) {
+        if let Some(mut object) = mend.merged.clone().filter(|_| has_all || is_enough) {
+            object.join(mend.hinted.clone());
             mend.is_writing = true;
             let gives_up = has_all || planted!(cx.shared.plants, MendedByFirst);
             let had = gives_up.then(|| mend.own.clone());

@@ -120,6 +120,33 @@ fn a_stand_in_counts_for_a_silent_replica_and_hands_the_hint_over_later() {
 }
 
 #[test]
+fn a_damaged_row_is_mended_with_what_is_kept_for_others() {
+    let five = &mut Five::new();
+    let [first, second, third] = five.holders[..] else { panic!("three holders") };
+    five.cluster.crash(second);
+    five.cluster.crash(third);
+    let call = five.put(first, "v", w(2));
+    five.cluster.pass(2 * SECOND);
+    assert!(five.is_stored(call));
+    for stand_in in five.stand_ins.clone() {
+        five.cut(stand_in, second);
+        five.cut(stand_in, third);
+    }
+    five.cluster.start(second);
+    five.cluster.start(third);
+    // The only row that has the write is lost; what is left of it lies with stand-ins.
+    five.cluster.damage(first, "k");
+    five.cluster.get(first, "k");
+    five.cluster.pass(DAY);
+    assert_eq!(five.cluster.values(first, "k"), ["v"]);
+    five.cluster.cut.clear();
+    five.cluster.pass(DAY);
+    for holder in [first, second, third] {
+        assert_eq!(five.cluster.values(holder, "k"), ["v"], "at {holder}");
+    }
+}
+
+#[test]
 fn a_suspected_replica_is_stood_in_for_at_once() {
     let five = &mut Five::new();
     five.cluster.crash(five.holders[2]);

@@ -105,6 +105,9 @@ impl Node {
                 }
                 cx.access(key, Waiter::Fetch { to: from, op }, Task::Load);
             }
+            Message::Fetched { op, outcome } if cx.has_asked(op) && self.scrub.awaits_hints(op) => {
+                self.scrub.on_hints(cx, from, op.n, outcome);
+            }
             Message::Fetched { op, outcome } => self.gets.on_fetched(cx, from, op, outcome),
             Message::Repair { key, object } => {
                 cx.access(key, Waiter::Nobody, get::repair(object));

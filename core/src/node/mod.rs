@@ -498,6 +498,15 @@ impl Node {
                         cx.send(to, Message::Stored { op, outcome });
                     }
                     Waiter::Mend(n) => self.scrub.on_mended(cx, &self.puts, n, &answer),
+                    Waiter::MendHints(n) => {
+                        let outcome = match answer {
+                            Answer::Loaded(object) => Ok(object),
+                            Answer::Refused(refusal) => Err(refusal),
+                            _ => unreachable!("a load is answered with an object or a refusal"),
+                        };
+                        let me = cx.me();
+                        self.scrub.on_hints(cx, me, n, outcome);
+                    }
                     Waiter::Salvage { to, op, key, clock, complete } => {
                         sync::give_one(cx, (to, op), key, (*clock, complete), answer);
                     }
