@@ -1,8 +1,8 @@
 //! The operator: carries out the changes to the cluster that a scenario asks for, by calling nodes as a person would.
 //!
 //! A change is staged, planned and applied with what was planned, through any node that answers; after a refusal or
-//! silence it is begun again through another one, until the newest layout shows it. It draws nothing: which node comes
-//! next follows from how many were asked.
+//! silence it is begun again through another one, until the newest layout shows it. A node is taken in while it runs, as
+//! with servers, which ask it who it is. The operator draws nothing: which node comes next follows from how many were asked.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use godown_core::input::{Call, ClusterCall, ClusterReply, Reply, Wish};
 use godown_core::layout::{Change, Layout, LayoutError, Member};
 use godown_core::message::{ClusterRefusal, Failure};
 
-use crate::scenario::{Fault, Kind, MS, Scenario, node_id};
+use crate::scenario::{Fault, Kind, MS, Scenario, node_id, place_of};
 
 /// Calls of the operator's are told from those of clients by this bit.
 const OPERATOR: u64 = 1 << 62;
@@ -43,17 +43,10 @@ pub(crate) const fn is_operators(id: CallId) -> bool {
 
 impl Operator {
     /// Takes on what a fault asks for, if it asks for anything.
-    pub(crate) fn take_on(
-        &mut self,
-        scenario: &Scenario,
-        place: usize,
-        fault: &Fault,
-        now_ns: u64,
-        store: impl Fn(usize) -> Life,
-    ) {
+    pub(crate) fn take_on(&mut self, scenario: &Scenario, place: usize, fault: &Fault, now_ns: u64) {
         let member = |node: usize| {
             let plain = Member::plain(node_id(node));
-            Member { store: store(node), ..scenario.settings(node, false).map_or(plain, |at| at.me.clone()) }
+            scenario.settings(node, false).map_or(plain, |at| at.me.clone())
         };
         let first = |nodes: &[usize]| nodes.first().copied().unwrap_or(0);
         let node = first(&fault.nodes);
@@ -81,19 +74,25 @@ impl Operator {
         }
     }
 
-    /// The calls that are due. `newest` is the newest layout that any node knows, `can` says which nodes can be asked.
+    /// The calls that are due. `newest` is the newest layout that any node knows, `can` says which nodes can be asked, and
+    /// `store` over which store a node was new, nobody's if it is not, and None of one that cannot say.
     pub(crate) fn due(
         &mut self,
         scenario: &Scenario,
         now_ns: u64,
         newest: &Layout,
         can: impl Fn(usize) -> bool,
+        store: impl Fn(usize) -> Option<Life>,
     ) -> Vec<(usize, CallId, Call)> {
         self.tasks.retain(|task| task.awaited.is_some() || !is_made(&task.change, newest));
         let able: Vec<usize> = (0..scenario.nodes()).filter(|node| can(*node)).collect();
         let mut calls = Vec::new();
         for task in self.tasks.iter_mut().filter(|task| task.awaited.is_none() && task.next_ns <= now_ns) {
             task.next_ns = now_ns + PAUSE_NS;
+            if let Change::Join(new) | Change::Replace { new, .. } = &mut task.change {
+                let Some(store) = store(place_of(new.id)) else { continue };
+                new.store = store;
+            }
             if able.is_empty() {
                 continue;
             }

@@ -541,13 +541,7 @@ impl<'a> Stepped<'a> {
         self.digest.event(now_ns, place, Happens::Begin, &[]);
         self.trace.begin(now_ns, place, fault, self.scenario.nodes());
         self.links.begin(place, fault);
-        let places = &self.places;
-        // Whoever is new now is known by its store; a node that is down is not.
-        let store = |node: usize| {
-            let host = places[node].host.as_ref().map(Host::node);
-            host.filter(|node| node.layouts().newest().is_none()).map_or(Life::default(), |node| node.store())
-        };
-        self.operator.take_on(self.scenario, place, fault, now_ns, store);
+        self.operator.take_on(self.scenario, place, fault, now_ns);
         self.operate_later(now_ns);
         if fault.kind.is_ambush() {
             self.ambushes.push(place);
@@ -582,7 +576,12 @@ impl<'a> Stepped<'a> {
             let known = host.and_then(|host| host.node().layouts().newest());
             known.is_some_and(|known| known.member(node_id(node)).is_some())
         };
-        for (node, id, call) in self.operator.due(self.scenario, now_ns, &newest, can) {
+        // Whoever is new is known by its store, once that has a name.
+        let store = |node: usize| match places[node].host.as_ref().map(Host::node)? {
+            node if node.layouts().newest().is_some() => Some(Life::default()),
+            node => Some(node.store()).filter(|store| *store != Life::default()),
+        };
+        for (node, id, call) in self.operator.due(self.scenario, now_ns, &newest, can, store) {
             self.call(now_ns, node, id, call);
         }
         self.operate_later(now_ns);
