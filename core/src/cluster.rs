@@ -134,6 +134,8 @@ pub(crate) struct Cluster {
     /// How often its ballots have lost since the newest layout was decided.
     outvoted: u32,
     gossip_at: Option<Mono>,
+    /// The next round comes then at the latest: news that keep coming in must not put it off for ever.
+    gossip_by: Mono,
     /// Nodes of other clusters, or with other layouts, that were complained of.
     complained: BTreeSet<NodeId>,
 }
@@ -155,6 +157,7 @@ impl Cluster {
             round: 0,
             outvoted: 0,
             gossip_at: None,
+            gossip_by: Mono(u64::MAX),
             complained: BTreeSet::new(),
         }
     }
@@ -220,6 +223,7 @@ impl Cluster {
 
     /// Time to gossip, to hail, to try once more.
     pub(crate) fn on_timer(&mut self, cx: &mut Cx<'_>) {
+        self.gossip_by = cx.now.mono.after(cx.config.gossip_every * 5 / 4);
         self.save(cx);
         self.retry(cx);
         if self.record.layouts.is_empty() && self.landed.store == Life::default() {
@@ -249,7 +253,7 @@ impl Cluster {
         let every = cx.config.gossip_every;
         let is_quick = self.eager > 0 || self.record.layouts.is_empty() || self.record != self.landed;
         let every = if is_quick { every / EAGER_TIMES } else { every };
-        let at = cx.now.mono.after(every * 3 / 4 + cx.jitter(every / 2));
+        let at = cx.now.mono.after(every * 3 / 4 + cx.jitter(every / 2)).min(self.gossip_by);
         if let Some(before) = self.gossip_at.replace(at) {
             cx.shared.timers.cancel(before, Timer::Gossip);
         }

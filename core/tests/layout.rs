@@ -515,3 +515,22 @@ fn what_a_removed_node_wrote_is_given_by_name_to_whoever_has_missed_it() {
         assert_eq!(clock.base(life), 1, "{node} would take what c wrote for news");
     }
 }
+
+// --- Gossip -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_operator_who_stages_again_and_again_does_not_keep_a_node_from_gossiping() {
+    let mut four = Few::new(4);
+    let ([a, b, _], _) = four.places();
+    let change = Change::Join(Member::plain(NodeId(77)));
+    four.0.gossip.clear();
+    // Many times in the shortest span between two rounds.
+    let often = HOUR / 50;
+    for _ in 0..1_000 {
+        four.cluster_call(a, ClusterCall::Stage(change.clone()));
+        four.0.pass(often);
+    }
+    let rounds = |node| four.0.gossip.get(&node).copied().unwrap_or(0);
+    // Without any news a round comes after five quarters of an hour at the latest.
+    assert!(rounds(a) >= 15, "{} rounds in twenty hours, and {} of another node", rounds(a), rounds(b));
+}

@@ -236,7 +236,7 @@ fn expiry_and_upgrades_are_asked_for_like_faults() {
     assert!(words.iter().all(|words| both.contains(words)), "{both}");
     let neither = out(&sim(&["replay", "5", "--faults", "pause"]));
     assert!(words.iter().all(|words| !neither.contains(words)), "{neither}");
-    let failed = sim(&["run", "--seeds", "0..3", "--faults", "ttl", "--plant", "expired-shown"]);
+    let failed = sim(&["run", "--seeds", "0..40", "--faults", "ttl", "--plant", "expired-shown"]);
     assert!(out(&failed).contains("--faults ttl"), "{}", out(&failed));
     assert!(out(&sim(&["faults"])).contains("\nttl "));
 }

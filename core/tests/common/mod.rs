@@ -53,6 +53,8 @@ pub(crate) struct Cluster {
     pub(crate) told: Vec<String>,
     /// Every message that was sent, lost ones too.
     pub(crate) sent: Vec<(NodeId, NodeId, Message)>,
+    /// How often each node has gossiped, which `sent` leaves out.
+    pub(crate) gossip: BTreeMap<NodeId, usize>,
     quiet: bool,
     ticks: u32,
 }
@@ -78,6 +80,7 @@ impl Cluster {
             calls: 0,
             told: Vec::new(),
             sent: Vec::new(),
+            gossip: BTreeMap::new(),
             quiet: true,
             ticks: 0,
         };
@@ -305,6 +308,9 @@ impl Cluster {
                 let is_down = self.machines.get(&to).is_none_or(|machine| machine.node.is_none());
                 let lost = is_down || self.cut.contains(&(id, to));
                 let arrow = if lost { "-x" } else { "->" };
+                if matches!(message, Message::Gossip { .. }) {
+                    *self.gossip.entry(id).or_default() += 1;
+                }
                 // What goes on by itself, whatever happens, is told to nobody.
                 if !matches!(message, Message::Gossip { .. } | Message::Swim { .. }) {
                     self.told.push(format!("{id} {arrow} {to}: {words}"));
