@@ -17,8 +17,9 @@
 //!    rows are damaged, too, and nothing of the key has come here since they were asked. What they do not have, nobody has:
 //!    a hint is dropped once its target has it, so what is not kept for others any more is in the rows that are asked for
 //!    afterwards. An acknowledged write was on W disks of holders and stand-ins, so beside this replica on W − 1 others, and
-//!    all of them are joined in: it can be lost only where W − 1 disks have lost it, too, or with W = 1. What is given up is deleted by a write of this node's: a message that is still
-//!    on its way may yet bring it to others, and under equal clocks they would keep it for ever.
+//!    all of them are joined in: it can be lost only where W − 1 disks have lost it, too, or with W = 1. What is given up is
+//!    deleted by a write of this node's: a message that is still on its way may yet bring it to others, and under equal
+//!    clocks they would keep it for ever.
 //!
 //! That N − W + 1 complete ones have answered would do for acknowledged writes alone: W − 1 of the others have each of
 //! them, and any N − W + 1 of the N − 1 others include one of these. But of a write that was not acknowledged it would leave
