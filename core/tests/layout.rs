@@ -19,6 +19,7 @@ use godown_core::message::{
     Ballot, ClusterState, Failure, Message, Progress, Refusal, Staged, Terms, Value, VoteRefusal,
 };
 use godown_core::node::Node;
+use godown_core::stored::RowKey;
 
 const P0: Partition = Partition(0);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -275,6 +276,27 @@ fn what_was_written_before_a_partition_was_given_up_is_not_taken_for_a_gap_when_
         assert_eq!(four.0.values(node, "k"), ["v"], "{node}");
         assert_eq!(four.0.values(node, "later"), ["v"], "{node}");
     }
+}
+
+#[test]
+fn what_was_taken_over_of_a_partition_before_its_first_checkpoint_is_dropped_by_who_does_not_hold_it_any_more()
+ {
+    let mut four = Few::new(4);
+    let ([a, b, c], _) = four.places();
+    let put = four.put(a, "k", 3, HOUR);
+    assert!(four.reply(put).starts_with("stored"));
+    four.apply(b, &[Change::Leave(c)]);
+    four.settle(2);
+    four.0.crash(c);
+    // A page of a's, as if c had ended before it wrote what this page is a part of, and then missed that it left.
+    let of_keys_and_actors = |key: &RowKey| matches!(key.0[0], b'o' | b'a');
+    let page = four.0.machines[&a].table.clone().into_iter().filter(|(key, _)| of_keys_and_actors(key));
+    four.0.machines.get_mut(&c).expect("c").table.extend(page);
+    assert_eq!(four.0.values(c, "k"), ["v"]);
+    four.0.start(c);
+    four.settle(2);
+    let left = four.0.machines[&c].table.keys().filter(|key| of_keys_and_actors(key));
+    assert_eq!(left.count(), 0, "they would lie there for ever");
 }
 
 // --- What a node may say -------------------------------------------------------------------------------------------

@@ -139,7 +139,8 @@ impl Node {
         };
         let mut replicas = BTreeMap::new();
         let marked = |partition: &Partition| loaded.marks.contains(partition);
-        let stored = loaded.checkpoints.keys().chain(loaded.logs.keys()).copied();
+        // Whoever ended while it took a partition over has rows of keys and of actors there, and no checkpoint yet.
+        let stored = loaded.checkpoints.keys().chain(loaded.logs.keys()).chain(loaded.actors.keys()).copied();
         let held: BTreeSet<Partition> =
             layout.held_by(config.node).chain(stored).filter(|partition| !marked(partition)).collect();
         for partition in held {
