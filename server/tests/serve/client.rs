@@ -1,6 +1,6 @@
 //! A small blocking HTTP/1.1 client that shows exactly what came over the wire.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -67,6 +67,11 @@ impl Response {
 fn split<'a>(bytes: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = bytes.windows(separator.len()).position(|window| window == separator)?;
     Some((&bytes[..at], &bytes[at + separator.len()..]))
+}
+
+/// Whether this is about nothing but the time that went by.
+fn is_out_of_patience(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// One connection that is kept.
@@ -153,8 +158,11 @@ impl Client {
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 
-    /// Whether the server has hung up, waiting for it to do so or to say something.
+    /// Whether the server has hung up, waiting for it to do so or to say something. It has not if it does neither.
     pub(crate) fn is_hung_up(&mut self) -> bool {
-        self.stream.fill_buf().map_or(true, |bytes| bytes.is_empty())
+        match self.stream.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(error) => !is_out_of_patience(&error),
+        }
     }
 }

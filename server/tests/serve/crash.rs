@@ -145,7 +145,7 @@ fn a_store_that_was_rolled_back_is_set_aside_and_refilled() {
     let earlier = cluster[2].folder.join("earlier");
     copy_folder(&store, &earlier);
     cluster[2].start_and_wait();
-    wait_until("all are connected", || cluster[0].stat("/network/peers_connected") == 2);
+    wait_until("all are connected", || cluster.iter().all(|node| node.stat("/network/peers_connected") == 2));
     for n in 25..50 {
         cluster[0].put(&format!("/mec/k-{n}?w=3"), format!("v-{n}").as_bytes());
     }
