@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,15 +36,26 @@ pub(crate) fn godown(arguments: &[&str]) -> (ExitStatus, String, String) {
     (output.status, text(output.stdout), text(output.stderr))
 }
 
-/// An address that nobody listens on.
+/// An address that nobody listens on, and that nobody else is given in this run.
 pub(crate) fn free_address() -> SocketAddr {
     free_address_on("127.0.0.1")
 }
 
 /// The same, on another loopback address.
+///
+/// Its port lies below those that systems give to connections as they are made: one of these would be taken by somebody
+/// else between this look and the node's start. Nor does a port 10,000 above it, where some nodes hear their peers.
 pub(crate) fn free_address_on(host: &str) -> SocketAddr {
-    let listener = TcpListener::bind((host, 0)).expect("a free port");
-    listener.local_addr().expect("an address")
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Runs of several checkouts begin at different places.
+    let begin = std::process::id().wrapping_mul(997);
+    let is_free = |port: &u16| TcpListener::bind((host, *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| {
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+        12_000 + (begin.wrapping_add(given) % 10_000) as u16
+    });
+    let port = ports.by_ref().take(10_000).find(is_free).expect("a free port");
+    (host, port).to_socket_addrs().expect("an address").next().expect("one address")
 }
 
 /// One node, running or not.
