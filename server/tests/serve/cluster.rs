@@ -44,7 +44,7 @@ pub(crate) fn free_address() -> SocketAddr {
 /// The same, on another loopback address.
 ///
 /// Its port lies below those that systems give to connections as they are made: one of these would be taken by somebody
-/// else between this look and the node's start. Nor does a port 10,000 above it, where some nodes hear their peers.
+/// else between this look and the node's start.
 pub(crate) fn free_address_on(host: &str) -> SocketAddr {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     // Runs of several checkouts begin at different places.
